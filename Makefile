@@ -1,0 +1,26 @@
+# Every target does all of its own set-up. `make demo` shows the thing, `make test` proves it.
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+$(STAMP): pyproject.toml
+	python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[agents,postgresql,test,dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(VENV)/bin/openportal demo
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: $(STAMP)
+	@.ci/timed 'make test' 35 sh -c '$(MAKE) --no-print-directory lint && $(VENV)/bin/pytest -q -m "not long"'
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

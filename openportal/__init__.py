@@ -1,0 +1,3 @@
+"""OpenPortal in Python."""
+
+__version__ = "0.1.0"
