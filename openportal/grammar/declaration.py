@@ -1,0 +1,168 @@
+"""How a verb is declared.
+
+    @declare
+    class AddUser(Instruction, verb="add_user", result="UserMapping"):
+        "Add a user to a machine."
+
+        user: UserIdentifier
+
+The class is the grammar. The verb and its aliases are class keywords; the fields are the arguments, in order, and the
+type of each field parses and prints itself; a field with a default may be left out. How many words are taken, how they
+print, whose portal it is and what the documentation says all follow from that.
+
+On the wire the words of an instruction are separated by single spaces. The last argument takes all words that are left
+(`extra="joined"`), or only its own while further words mean nothing (`extra="ignored"`): both occur on the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, ClassVar, Final, Literal, Self, TypeVar, cast, dataclass_transform, get_args, get_type_hints
+
+from openportal.errors import GrammarError
+
+PARSE: Final = "parse"  # key of a field's metadata: the function that parses it, where its type does not
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a verb; `form` is how it is shown to people, `kind` the type of its values."""
+
+    name: str
+    kind: type
+    parse: Callable[[str], object]
+    form: str
+    required: bool
+    nullable: bool
+
+    def __str__(self) -> str:
+        return f"<{self.form}>" if self.required else f"[{self.form}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One row of the table of verbs in the documentation."""
+
+    verb: str
+    aliases: tuple[str, ...]
+    arguments: tuple[str, ...]
+    result_type: str
+    changes: bool
+    summary: str
+
+
+class Instruction:
+    """What a job asks for; the base of all verbs.
+
+    `result_type` is the name of the result's type on the wire. `changes` says whether carrying it out changes the
+    world. Constructors raise TypeError for an argument of the wrong type: that is a bug of ours, not a wrong text.
+    """
+
+    __slots__ = ()
+
+    verb: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]]
+    result_type: ClassVar[str]
+    changes: ClassVar[bool]
+    arguments: ClassVar[tuple[Argument, ...]]
+
+    _splits: ClassVar[int]
+    _required: ClassVar[int]
+    _bearer: ClassVar[str | None]
+
+    def __init_subclass__(
+        cls,
+        *,
+        verb: str | None = None,
+        aliases: tuple[str, ...] = (),
+        result: str | None = None,
+        extra: Literal["joined", "ignored"] = "joined",
+    ) -> None:
+        if verb is None:  # the slotted copy that `dataclass` makes of a declared class comes without its keywords
+            return
+        cls.verb = verb
+        cls.aliases = aliases
+        cls._splits = -1 if extra == "joined" else 0
+        if result is not None:
+            cls.result_type = result
+        if "changes" not in vars(cls):
+            cls.changes = not verb.startswith(("is_", "get_"))
+
+    def __post_init__(self) -> None:
+        for argument in self.arguments:
+            value = getattr(self, argument.name)
+            if not isinstance(value, argument.kind) and not (value is None and argument.nullable):
+                raise TypeError(f"{argument.name} of {self.verb} must be a {argument.kind.__name__}, not {value!r}")
+
+    @classmethod
+    def parse_arguments(cls, text: str) -> Self:
+        """From what follows the verb and one space. Raises GrammarError, which names the verb and its arguments."""
+        words = text.split(" ", cls._splits)
+        if len(words) < cls._required:
+            raise cls._misused("an argument is missing")
+        try:
+            values = [argument.parse(word) for argument, word in zip(cls.arguments, words, strict=False)]
+        except GrammarError as error:
+            raise cls._misused(str(error)) from error
+        return cast("Callable[..., Self]", cls)(*values)
+
+    @classmethod
+    def usage(cls) -> str:
+        """The verb and its arguments, as shown to people: `<…>` must be given, `[…]` may be."""
+        return " ".join([cls.verb, *map(str, cls.arguments)])
+
+    @classmethod
+    def describe(cls) -> Description:
+        """The row of this verb in the documentation."""
+        summary = (cls.__doc__ or "").partition("\n")[0]
+        return Description(cls.verb, cls.aliases, tuple(map(str, cls.arguments)), cls.result_type, cls.changes, summary)
+
+    @property
+    def owning_portal(self) -> str | None:
+        """The portal whose user, project or award this is about; None if it is about none."""
+        return None if self._bearer is None else getattr(self, self._bearer).owning_portal
+
+    @property
+    def subject(self) -> str | None:
+        """The user or project this is about, such as `alice.demo.brics` or `demo.brics`; None if it is about none."""
+        return None if self._bearer is None else getattr(self, self._bearer).subject
+
+    def __str__(self) -> str:
+        values = (getattr(self, argument.name) for argument in self.arguments)
+        return " ".join([self.verb, *(str(value) for value in values if value is not None)])
+
+    @classmethod
+    def _misused(cls, reason: str) -> GrammarError:
+        return GrammarError(f"{cls.verb}: {reason} (expected: {cls.usage()})")
+
+
+Declared = TypeVar("Declared", bound=Instruction)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def declare(cls: type[Declared]) -> type[Declared]:
+    """Make a declared class a frozen, slotted dataclass and work out once what parsing and printing need."""
+    if "verb" not in vars(cls):
+        raise TypeError(f"{cls.__name__} must be declared with verb=…")
+    made = dataclass(frozen=True, slots=True)(cls)
+    hints = get_type_hints(made)
+    made.arguments = tuple(_argument(item, hints[item.name]) for item in fields(cast(Any, made)))
+    made._splits += len(made.arguments)
+    made._required = sum(argument.required for argument in made.arguments)
+    bearers = (argument.name for argument in made.arguments if hasattr(argument.kind, "owning_portal"))
+    made._bearer = next(bearers, None)
+    return made
+
+
+def _argument(item: Field[Any], hint: Any) -> Argument:
+    kinds = get_args(hint) or (hint,)
+    kind = kinds[0]
+    return Argument(
+        name=item.name,
+        kind=kind,
+        parse=item.metadata.get(PARSE) or kind.parse,
+        form=getattr(kind, "form", item.name),
+        required=item.default is MISSING,
+        nullable=type(None) in kinds,
+    )
