@@ -18,7 +18,8 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from openportal.errors import GrammarError
-from openportal.grammar.declaration import PARSE, Description, Instruction, declare
+from openportal.grammar.declaration import PARSE, Description, declare
+from openportal.grammar.declaration import Instruction as Instruction
 from openportal.grammar.destination import Destination, Destinations
 from openportal.grammar.documents import Verbatim, Word
 from openportal.grammar.identifiers import (

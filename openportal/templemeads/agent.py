@@ -1,0 +1,385 @@
+"""An agent: the core under asyncio, with links before it, a ledger beneath it and a leaf behind it.
+
+    link ──received──> Core ──Ready──> Ledger.submit(events, then=release)
+                                          └─ committed ─> release: send, answer
+
+What the core decides is staged and submitted in the same turn of the loop; everything that leaves the process does so
+from `_release`, which the ledger calls when the unit is on the disk. A leaf's effects wait for their intent
+(`Working.effect`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from openportal.errors import CommitFailed, Expired, JobError, OpenPortalError, RunError, TransportError
+from openportal.grammar.instructions import Instruction
+from openportal.paddington.peer import Links, Peer
+from openportal.templemeads.core import Core, CoreImage, Ready, Role
+from openportal.templemeads.events import AGENT_STREAM, EVENTS, AgentStarted, AgentStopped
+from openportal.templemeads.handlers import Handler
+from openportal.templemeads.job import Job, State
+from openportal.templemeads.ledger import Ledger, Settings
+from openportal.templemeads.saga import Ask, Outcome
+
+ENGINE = "templemeads"
+PROTOCOL_VERSION = "0.94.0"
+DOMAIN = "greatwestern"
+TICK_SECONDS = 1.0
+MAX_RUNNING = 64
+
+T = TypeVar("T")
+log = structlog.get_logger("openportal.agent")
+
+
+class Control(Protocol):
+    """Takes the commands that are not about jobs: health, diagnostics, restart, notifications."""
+
+    def received(self, peer: str, kind: str, body: Any) -> None: ...
+
+    def ended(self, job: Job, seconds: float) -> None: ...
+
+    def disconnected(self, peer: str) -> None: ...
+
+
+class Agent:
+    """One running agent. `connect` makes its links, so that tests and colocated agents can use memory links."""
+
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        handlers: Mapping[type[Instruction], Handler],
+        ledger: Settings,
+        neighbours: list[Peer],
+        connect: Callable[[Agent], Links],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.role = role
+        self.clock = clock
+        self.peers = {str(peer): peer for peer in neighbours}
+        self.core = Core(name, role, self.peers)
+        self.links = connect(self)
+        self.control: Control | None = None
+        self.failed: asyncio.Future[str] | None = None
+        self._handlers = handlers
+        self._settings = ledger
+        self._ledger: Ledger | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = asyncio.Semaphore(MAX_RUNNING)
+        self._steps: dict[tuple[str, str, str], asyncio.Future[Outcome]] = {}
+        self._waiters: dict[str, list[asyncio.Future[Job]]] = {}
+        self.on_held: Callable[[Job], None] = lambda job: None
+        self._since_checkpoint = 0
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        assert self._ledger is not None, "the agent has not been started"
+        return self._ledger
+
+    async def start(self) -> None:
+        """Open the ledger, take up what was open, and connect."""
+        self.failed = asyncio.get_running_loop().create_future()
+        self._ledger = Ledger.open(self._settings, EVENTS)
+        self._ledger.on_failure = self._commit_failed
+        self._replay()
+        await self.links.start()
+        self._spawn(self._ticks())
+        log.info("started", agent=self.name, ledger=self.ledger.ledger_id, open=sum(1 for _ in self.core.open_jobs()))
+
+    def _replay(self) -> None:
+        state = self.ledger.checkpoint()
+        if state is not None:
+            self.core.restore(msgspec.json.decode(state, type=CoreImage))
+        for recorded in self.ledger.replay():
+            self.core.apply(recorded.stream, recorded.event, recorded.at)
+            self._since_checkpoint += 1
+        now = self.clock()
+        self.core.recover(now)
+        self.ledger.submit([(AGENT_STREAM, AgentStarted(PROTOCOL_VERSION, os.getpid()))], now)
+        self.perform()
+
+    async def stop(self, reason: str = "stopped") -> None:
+        """Go down in good order: what is open stays open in the ledger."""
+        await self.links.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._ledger is None:
+            return
+        if not self.ledger.failed:
+            self.ledger.submit([(AGENT_STREAM, AgentStopped(reason))], self.clock())
+            await self.ledger.drain()
+            self._checkpoint()
+        self.ledger.close()
+
+    def _commit_failed(self, error: CommitFailed) -> None:
+        """Nothing that was staged may be believed: close the links at once and let the owner start us anew."""
+        log.error("commit failed", agent=self.name, reason=str(error))
+        for peer in self.links.connected_peers():
+            self.links.drop(peer, "the ledger failed")
+        if self.failed is not None and not self.failed.done():
+            self.failed.set_result(str(error))
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ticks(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.core.tick(self.clock())
+            self.perform()
+            for board in self.core.boards.values():
+                board.forget_expired(self.clock())
+            if self._since_checkpoint >= self._settings.checkpoint_every:
+                await self.ledger.drain()
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        if self.ledger.idle:
+            self.ledger.save_checkpoint(msgspec.json.encode(self.core.image()))
+            self._since_checkpoint = 0
+
+    # --- links --------------------------------------------------------------------------------------------------------
+
+    def connected(self, peer: Peer) -> None:
+        """A link is up: say who we are. Jobs wait until the peer has done the same."""
+        self.peers.setdefault(str(peer), peer)
+        register = {
+            "agent": self.role.agent_type,
+            "engine": ENGINE,
+            "version": PROTOCOL_VERSION,
+            "domain": DOMAIN,
+            "domain_version": PROTOCOL_VERSION,
+            "supports_structured_errors": True,
+        }
+        self.send(str(peer), {"Register": register})
+        log.info("connected", agent=self.name, peer=str(peer))
+
+    def disconnected(self, peer: Peer, reason: str) -> None:
+        """A link is down: its jobs stay on their boards."""
+        self.core.disconnected(str(peer))
+        if self.control is not None:
+            self.control.disconnected(str(peer))
+        log.info("disconnected", agent=self.name, peer=str(peer), reason=reason)
+
+    def received(self, peer: Peer, text: str) -> None:
+        """One command of a neighbour. What cannot be read is logged and the link stays."""
+        try:
+            command = msgspec.json.decode(text)
+            kind, body = next(iter(command.items()))
+        except (msgspec.DecodeError, AttributeError, StopIteration):
+            log.warning("unreadable command", agent=self.name, peer=str(peer), size=len(text))
+            self.core.rejected += 1
+            return
+        try:
+            self._dispatch(str(peer), kind, body)
+        except OpenPortalError as error:
+            log.warning("command refused", agent=self.name, peer=str(peer), command=kind, reason=str(error))
+        self.perform()
+
+    def _dispatch(self, peer: str, kind: str, body: Any) -> None:
+        now = self.clock()
+        if not isinstance(body, dict):
+            body = {}
+        match kind:
+            case "Put":
+                self.core.put(peer, body.get("job"), now)
+            case "Update":
+                self.core.update(peer, body.get("job"), now)
+            case "Delete":
+                log.info("delete ignored", agent=self.name, peer=peer)
+            case "Register":
+                self.core.registered(peer, str(body.get("agent", "")), now)
+            case "Sync":
+                jobs = (body.get("state") or {}).get("jobs")
+                self.core.sync(peer, jobs if isinstance(jobs, list) else [], now)
+            case "Error":
+                log.warning("peer reports an error", agent=self.name, peer=peer, reason=str(body.get("error"))[:500])
+            case _ if self.control is not None:
+                self.control.received(peer, kind, body)
+
+    def send(self, peer: str, command: dict[str, Any]) -> None:
+        """Send a command now. A link that is gone or stuck is no error: what matters is on the board."""
+        try:
+            self.links.send(self.peers[peer], msgspec.json.encode(command).decode())
+        except (KeyError, TransportError) as error:
+            log.debug("not sent", agent=self.name, peer=peer, reason=str(error))
+
+    # --- decide, stage, commit, act -----------------------------------------------------------------------------------
+
+    def perform(self) -> None:
+        """Store what was decided, then let it out."""
+        while runs := self.core.take_runs():
+            for peer, id in runs:
+                self._run(peer, id)
+        ready = self.core.take()
+        for peer, id, step, outcome in ready.steps:
+            waiting = self._steps.pop((peer, id, step), None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(outcome)
+        self._since_checkpoint += len(ready.events)
+        if ready.events or ready.sends or ready.finished or ready.held or ready.ended:
+            try:
+                self.ledger.submit(ready.events, self.clock(), partial(self._release, ready))
+            except CommitFailed as error:
+                log.debug("not stored", agent=self.name, reason=str(error))
+
+    def _release(self, ready: Ready) -> None:
+        for peer, command in ready.sends:
+            self.send(peer, command)
+        for job in ready.finished:
+            for waiter in self._waiters.pop(job.id, ()):
+                if not waiter.done():
+                    waiter.set_result(job)
+        for job in ready.held:
+            self.on_held(job)
+        if self.control is not None and ready.ended:
+            now = self.clock()
+            for job in ready.ended:
+                self.control.ended(job, now - job.created)
+
+    def committed(self) -> asyncio.Future[None]:
+        """Done when everything staged so far is on the disk."""
+        self.perform()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ledger.submit([], self.clock(), partial(_resolve, future))
+        return future
+
+    # --- leaf work ----------------------------------------------------------------------------------------------------
+
+    def _run(self, peer: str, id: str) -> None:
+        active = self.core.active.get((peer, id))
+        if active is None:
+            return
+        instruction = active.work.instruction
+        handler = self._handlers[type(instruction)]
+        working = Working(self, peer, id)
+        try:
+            value = handler(working, instruction)
+        except Exception as error:
+            self.core.ran(peer, id, None, self.clock(), self._failure(error, instruction))
+            return
+        if inspect.isawaitable(value):
+            self._spawn(self._finish(peer, id, instruction, value))
+        else:
+            self.core.ran(peer, id, value, self.clock())
+
+    async def _finish(self, peer: str, id: str, instruction: Instruction, work: Awaitable[object]) -> None:
+        value, failure = None, None
+        async with self._running:
+            try:
+                value = await work
+            except Exception as error:
+                failure = self._failure(error, instruction)
+        self.core.ran(peer, id, value, self.clock(), failure)
+        self.perform()
+
+    def _failure(self, error: Exception, instruction: Instruction) -> OpenPortalError:
+        if isinstance(error, OpenPortalError):
+            return error
+        log.error("handler failed", agent=self.name, verb=instruction.verb, exc_info=error)
+        return RunError(f"{instruction.verb} failed at {self.name}: {type(error).__name__}: {error}")
+
+    def wait_for_step(self, peer: str, id: str, step: str) -> asyncio.Future[Outcome]:
+        """The outcome of a step that a leaf has asked."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._steps[peer, id, step] = future
+        return future
+
+    # --- clients ------------------------------------------------------------------------------------------------------
+
+    async def submit(self, peer: str, command: str, client: str, lifetime_seconds: int) -> str:
+        """Ask `peer` for something on behalf of a client; returns the job's id once it is on the disk."""
+        now = self.clock()
+        job = Job(
+            str(uuid4()), int(now), int(now), int(now) + lifetime_seconds, 2, command, State.PENDING,
+            domain=DOMAIN, domain_version=PROTOCOL_VERSION,
+        )  # fmt: skip
+        self.core.submit(peer, job, client, now)
+        await self.committed()
+        return job.id
+
+    async def finished(self, peer: str, id: str, wait_seconds: float) -> Job | None:
+        """The job as it is; waits for its end for at most that long."""
+        job = self.core.board(peer).find(id)
+        if job is None or job.finished or wait_seconds <= 0:
+            return job
+        future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(id, []).append(future)
+        try:
+            return await asyncio.wait_for(future, wait_seconds)
+        except TimeoutError:
+            return self.core.board(peer).find(id)
+        finally:
+            self._forget_waiter(id, future)
+
+    def _forget_waiter(self, id: str, future: asyncio.Future[Job]) -> None:
+        waiters = self._waiters.get(id, [])
+        if future in waiters:
+            waiters.remove(future)
+            if not waiters:
+                del self._waiters[id]
+
+
+class Working:
+    """A job being worked on by a leaf: what its handler is given."""
+
+    def __init__(self, agent: Agent, peer: str, id: str) -> None:
+        self._agent = agent
+        self._peer = peer
+        self._id = id
+
+    @property
+    def job_id(self) -> str:
+        return self._id
+
+    @property
+    def sender(self) -> str:
+        return self._peer
+
+    async def effect(self, action: str, target: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Change something outside: the intent is on the disk before, what was observed is staged after."""
+        agent = self._agent
+        number = agent.core.intend(self._peer, self._id, action, target, agent.clock())
+        await agent.committed()
+        try:
+            value = await call()
+        except Exception as error:
+            agent.core.observe(self._peer, self._id, number, str(error) or type(error).__name__, agent.clock())
+            raise
+        agent.core.observe(self._peer, self._id, number, None, agent.clock())
+        return value
+
+    async def ask(self, step: str, agent: str, instruction: str) -> object:
+        """Ask another agent, through our sender, and wait for its answer."""
+        owner = self._agent
+        waiting = owner.wait_for_step(self._peer, self._id, step)
+        known = owner.core.ask_back(self._peer, self._id, step, Ask(agent, instruction), owner.clock())
+        owner.perform()
+        outcome = known if known is not None else await waiting
+        if outcome.kind == "expired":
+            raise Expired(outcome.result or "the question expired")
+        if outcome.kind is not None:
+            raise JobError(outcome.result or "", outcome.kind)
+        return outcome.value
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

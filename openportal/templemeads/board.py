@@ -1,0 +1,194 @@
+"""The board shared with one neighbour, as an event-sourced aggregate.
+
+It changes by events only: one method each, no decisions (those are in `core.py`). What may be on a board is checked in
+`check_room`. A finished job leaves `open` and is served from `recent`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from openportal.errors import Unavailable
+from openportal.templemeads.events import (
+    Ended,
+    Intended,
+    Joined,
+    Quarantined,
+    Received,
+    Sent,
+    Started,
+    StepRefused,
+)
+from openportal.templemeads.job import Job, State
+from openportal.templemeads.saga import Outcome
+
+MAX_OPEN_JOBS = 10_000
+MAX_RECENT_JOBS = 10_000
+MAX_STORED_RESULT_BYTES = 16 * 1024
+
+
+class Entry(msgspec.Struct):
+    """One open job on a board, and what hangs on it."""
+
+    job: Job
+    inbound: bool
+    order: int  # place in the agent's order of acceptance
+    subject: str | None = None
+    via: str | None = None  # outbound: the board of the job that this one serves
+    parent: str | None = None  # outbound: that job's id, if it is another one
+    step: str | None = None  # outbound: the step of the parent
+    client: str | None = None  # outbound: the bridge key that asked
+    leader: str | None = None  # waits for the outcome of this job of the same board
+    relay: str | None = None  # inbound: the board on which it was passed on
+    attempts: int = 0
+    effects: int = 0
+    quarantined: bool = False
+    asked: dict[str, str] = msgspec.field(default_factory=dict)  # step -> id of the job that asks it
+    outcomes: dict[str, Outcome] = msgspec.field(default_factory=dict)  # step -> how it ended
+    followers: list[str] = msgspec.field(default_factory=list)
+
+
+class BoardImage(msgspec.Struct):
+    """A board as it is kept in a checkpoint."""
+
+    peer: str
+    open: list[Entry]
+    recent: list[Job]
+    dropped: list[str]
+
+
+class Board:
+    """The jobs we share with one neighbour."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.name, _, self.zone = peer.rpartition("@")
+        self.open: dict[str, Entry] = {}
+        self.recent: OrderedDict[str, Job] = OrderedDict()
+        self.dropped: set[str] = set()  # recent jobs whose body was too big to keep
+        self.leaders: dict[str, str] = {}  # command -> id of the open outbound job that asks it
+        self.closed: dict[str, int] = {}  # project -> order of the last change on it that ended here
+        # About the link, not stored:
+        self.linked = False  # the neighbour has registered on a live link
+        self.unsent: list[str] = []  # ended here while it was not
+        self.synced = False  # the neighbour has told us what it holds since we started
+
+    def check_room(self) -> None:
+        """Raises Unavailable if no further job may be opened."""
+        if len(self.open) >= MAX_OPEN_JOBS:
+            raise Unavailable(f"{len(self.open)} jobs are open with {self.name}: no more are taken until some finish")
+
+    def find(self, id: str) -> Job | None:
+        """The job as we last knew it, open or recently finished."""
+        entry = self.open.get(id)
+        return entry.job if entry is not None else self.recent.get(id)
+
+    def outbound(self) -> Iterator[Entry]:
+        """Open jobs whose answer we wait for, without those that wait for another of them."""
+        return (entry for entry in self.open.values() if not entry.inbound and entry.leader is None)
+
+    def received(self, event: Received, at: float, order: int, subject: str | None) -> Entry:
+        entry = Entry(_job(event, at), True, order, subject)
+        self._put(entry)
+        return entry
+
+    def sent(self, event: Sent, at: float, order: int, subject: str | None) -> Entry:
+        entry = Entry(_job(event, at), False, order, subject, event.via, event.parent, event.step, event.client)
+        self._put(entry)
+        self.leaders[entry.job.command] = event.id
+        return entry
+
+    def joined(self, event: Joined) -> None:
+        entry = self.open[event.id]
+        entry.leader = event.leader
+        self.leaders[entry.job.command] = event.leader
+        self.open[event.leader].followers.append(event.id)
+
+    def started(self, event: Started) -> None:
+        self.open[event.id].attempts = event.attempt
+
+    def intended(self, event: Intended) -> None:
+        self.open[event.id].effects = event.n
+
+    def step_refused(self, event: StepRefused) -> None:
+        self.open[event.id].outcomes[event.step] = Outcome(event.detail, None, event.kind)
+
+    def quarantined(self, event: Quarantined) -> None:
+        self.open[event.id].quarantined = True
+
+    def ended(self, event: Ended, at: float, order: int) -> Entry:
+        entry = self.open.pop(event.id)
+        if self.leaders.get(entry.job.command) == event.id:
+            del self.leaders[entry.job.command]
+        if entry.subject is not None:
+            self.closed[_project(entry.subject)] = order
+            if len(self.closed) > MAX_RECENT_JOBS:
+                del self.closed[next(iter(self.closed))]
+        if entry.job.state is State.CREATED:
+            entry.job = msgspec.structs.replace(entry.job, state=State.PENDING)
+        entry.job = finished(entry.job, event, at)
+        self._remember(entry.job, dropped=event.size is not None)
+        return entry
+
+    def keep_body(self, job: Job) -> None:
+        """Have the full result of a job at hand that the log has only the hash of."""
+        self.recent[job.id] = job
+        self.dropped.discard(job.id)
+
+    def _put(self, entry: Entry) -> None:
+        self.open[entry.job.id] = entry
+        self.recent.pop(entry.job.id, None)
+        self.dropped.discard(entry.job.id)
+
+    def _remember(self, job: Job, dropped: bool) -> None:
+        self.recent[job.id] = job
+        if dropped:
+            self.dropped.add(job.id)
+        while len(self.recent) > MAX_RECENT_JOBS:
+            oldest, _ = self.recent.popitem(last=False)
+            self.dropped.discard(oldest)
+
+    def forget_expired(self, now: float) -> None:
+        """Drop results that nobody can ask for any more."""
+        while self.recent:
+            job = next(iter(self.recent.values()))
+            if job.expires + RECENT_GRACE_SECONDS > now:
+                return
+            del self.recent[job.id]
+            self.dropped.discard(job.id)
+
+    def image(self) -> BoardImage:
+        return BoardImage(self.peer, list(self.open.values()), list(self.recent.values()), sorted(self.dropped))
+
+    def restore(self, image: BoardImage) -> None:
+        self.open = {entry.job.id: entry for entry in image.open}
+        self.recent = OrderedDict((job.id, job) for job in image.recent)
+        self.dropped = set(image.dropped)
+        self.leaders = {entry.job.command: entry.job.id for entry in self.outbound()}
+
+
+RECENT_GRACE_SECONDS = 600
+
+
+def _project(subject: str) -> str:
+    """The project of a user (`alice.demo.brics`) or project (`demo.brics`)."""
+    return ".".join(subject.split(".")[-2:])
+
+
+def _job(event: Received | Sent, at: float) -> Job:
+    extra: dict[str, Any] | None = msgspec.json.decode(event.extra) if event.extra else None
+    return Job(
+        event.id, event.created, int(at), event.expires, event.version, event.command or "", State.PENDING,
+        None, None, event.forwarded_for, None, event.domain, event.domain_version, extra,
+    )  # fmt: skip
+
+
+def finished(job: Job, event: Ended, at: float) -> Job:
+    """`job` in the terminal state that the event tells."""
+    if event.kind is None:
+        return job.completed(at, event.result, event.result_type or "None", event.version)
+    return job.failed(at, event.result or "", event.kind, event.version)
