@@ -1,0 +1,36 @@
+"""The client that the package index serves under the name `openportal`, in a virtual environment of its own.
+
+It shares its import name with this project and holds the interpreter's lock while it talks, so it is always run as a
+process of its own: `client_python("0.94.0")` is the interpreter to start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CACHE = Path("~/.cache/openportal-tests").expanduser()
+STAMP = ".installed"
+VERSIONS = ("0.94.0", "0.32.2")
+
+
+def client_python(version: str) -> Path:
+    """The Python of the environment that holds the client; built first if it is not there or was not finished."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    directory = CACHE / f"client-{version}"
+    with (CACHE / f"client-{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / STAMP).exists():
+            _build(directory, version)
+    return directory / "bin" / "python"
+
+
+def _build(directory: Path, version: str) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+    pip = [directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, f"openportal=={version}"], check=True)
+    (directory / STAMP).touch()
