@@ -243,7 +243,7 @@ class Agent:
     def _release(self, ready: Ready) -> None:
         for peer, command in ready.sends:
             self.send(peer, command)
-        for job in ready.finished:
+        for job in ready.ended if self._waiters else ():
             for waiter in self._waiters.pop(job.id, ()):
                 if not waiter.done():
                     waiter.set_result(job)

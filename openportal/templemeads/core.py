@@ -169,6 +169,10 @@ class Core:
         runs, self._ready.runs = self._ready.runs, []
         return runs
 
+    def peek_ended(self) -> list[Job]:
+        """The jobs that ended, or were refused, since the last `take`."""
+        return list(self._ready.ended)
+
     def take(self) -> Ready:
         """The consequences so far; the next call starts afresh."""
         ready, self._ready = self._ready, Ready()

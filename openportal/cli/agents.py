@@ -1,0 +1,121 @@
+"""The agents' commands: `op-portal`, `op-provider`, … each with the words of today's command lines."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from openportal.cli.compose import serve
+from openportal.cli.oneshot import run_once
+from openportal.cli.settings import Word, attach, config_path
+from openportal.errors import OpenPortalError
+from openportal.paddington.config import DEFAULTS, AgentConfig, AgentDefaults, load
+from openportal.templemeads.logs import configure
+
+EXIT_FAILED = 1
+EXIT_NO_LEAF = 2
+
+
+def agent_group(defaults: AgentDefaults) -> click.Group:
+    """The command of one kind of agent."""
+
+    @click.group(name=defaults.command, help=f"The {defaults.agent.lower()} agent of OpenPortal.")
+    @click.version_option(package_name="openportal-agents")
+    def group() -> None:
+        pass
+
+    attach(group, defaults)
+    group.add_command(_run_command(defaults))
+    return group
+
+
+def _run_command(defaults: AgentDefaults) -> click.Command:
+    @click.command(name="run", cls=Word, help="Run the agent.")
+    @click.option("-o", "--one-shot", multiple=True, help="Carry out this instruction, print its result, and stop.")
+    @click.option("-r", "--repeat", type=click.IntRange(1), default=1, help="How often to carry it out.")
+    @click.option("-s", "--sender", default="oneshot", help="The peer that it is to come from.")
+    @click.option("-z", "--zone", default="one-shot", help="The zone of that peer.")
+    @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
+    @click.pass_context
+    def run(ctx: click.Context, one_shot: tuple[str, ...], repeat: int, sender: str, zone: str, log_level: str) -> None:
+        config = _load(config_path(ctx), defaults)
+        configure("warning" if one_shot else log_level, sys.stderr)
+        if one_shot:
+            commands = [command for command in one_shot for _ in range(repeat)]
+            asyncio.run(run_once(config, defaults.command, commands, sender, zone))
+        else:
+            sys.exit(run_until_stopped(config, defaults.command))
+
+    return run
+
+
+def _load(path: Path, defaults: AgentDefaults) -> AgentConfig:
+    if not path.exists():
+        raise click.ClickException(
+            f"{path} does not exist: make it with `{defaults.command} init`, or name one with -c."
+        )
+    return load(path)
+
+
+def run_until_stopped(config: AgentConfig, command: str) -> int:
+    """Run an agent in the foreground; the exit code says whether it ended in good order."""
+
+    async def main() -> str:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        return await serve(config, command, stopping)
+
+    try:
+        reason = uvloop.run(main())
+    except OpenPortalError as error:
+        click.echo(f"{command}: {error}", err=True)
+        return EXIT_FAILED
+    return EXIT_FAILED if reason.startswith("the ledger failed") else 0
+
+
+def _main(service: str) -> Any:
+    return agent_group(DEFAULTS[service])
+
+
+def portal() -> None:
+    _main("portal")()
+
+
+def provider() -> None:
+    _main("provider")()
+
+
+def platform() -> None:
+    _main("clusters")()
+
+
+def instance() -> None:
+    _main("cluster")()
+
+
+def localaccount() -> None:
+    _main("localaccount")()
+
+
+def freeipa() -> None:
+    _main("freeipa")()
+
+
+def filesystem() -> None:
+    _main("filesystem")()
+
+
+def slurm() -> None:
+    _main("slurm")()
+
+
+def bridge() -> None:
+    _main("bridge")()

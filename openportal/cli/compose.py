@@ -1,0 +1,204 @@
+"""The one composition root: from an agent's file to a running agent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from openportal.agents.account.local import LocalAccounts
+from openportal.agents.filesystem.directories import Directories
+from openportal.agents.filesystem.volumes import Volumes
+from openportal.agents.instance import InstanceRole
+from openportal.agents.portal import PortalRole
+from openportal.agents.roles import LeafRole, RelayRole
+from openportal.agents.sandbox.account import SandboxAccounts
+from openportal.agents.sandbox.filesystem import SandboxFilesystem
+from openportal.agents.sandbox.scheduler import SandboxScheduler
+from openportal.agents.sandbox.store import SandboxStore
+from openportal.bridge.agent import BridgeBackend, BridgeRole
+from openportal.bridge.auth import Verifier
+from openportal.bridge.http import bridge_app
+from openportal.bridge.keys import KeyRing
+from openportal.bridge.serve import HttpServer
+from openportal.bridge.signals import Signaller
+from openportal.errors import ConfigError
+from openportal.grammar.instructions import Instruction
+from openportal.paddington.config import AgentConfig
+from openportal.paddington.exchange import Exchange
+from openportal.paddington.peer import Links, Peer
+from openportal.templemeads.agent import Agent
+from openportal.templemeads.control import AgentControl
+from openportal.templemeads.core import Role
+from openportal.templemeads.handlers import Handler
+from openportal.templemeads.ledger import Settings
+from openportal.templemeads.metrics import Metrics
+
+Handlers = Mapping[type[Instruction], Handler]
+Connect = Callable[[Agent], Links]
+
+SANDBOX_EXTRA = "sandbox"
+
+
+class Part(Protocol):
+    """Something beside the agent that starts after it and stops before it."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def ledger_settings(config: AgentConfig) -> Settings:
+    """Where the agent keeps its events."""
+    section = config.ledger
+    return Settings(
+        path=None if section.url else section.path,
+        url=section.url,
+        commit=section.commit,
+        checkpoint_every=section.checkpoint_every,
+        owner=config.service.name,
+        schema=schema_name(config.service.name) if section.url else "public",
+    )
+
+
+def schema_name(agent: str) -> str:
+    """The PostgreSQL schema of an agent's ledger: several agents may share a database."""
+    return "op_" + "".join(c if c.isalnum() else "_" for c in agent.lower())
+
+
+def leaf_handlers(config: AgentConfig, command: str) -> Handlers:
+    """What the leaf of this agent can do. Raises ConfigError if there is none."""
+    sandbox = config.extras.get(SANDBOX_EXTRA)
+    if sandbox:
+        return sandbox_handlers(config, SandboxStore(Path(sandbox)))
+    if command == "op-localaccount":
+        return LocalAccounts(config.extras).handlers()
+    if command == "op-filesystem":
+        return Directories(Volumes.of(config.tables), config.extras).handlers()
+    raise ConfigError(
+        f"{command} has no leaf system of its own yet: `extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
+    )
+
+
+def sandbox_handlers(config: AgentConfig, store: SandboxStore) -> Handlers:
+    match config.agent:
+        case "Account":
+            return SandboxAccounts(store).handlers()
+        case "Filesystem":
+            volumes = Volumes.of(config.tables)
+            return SandboxFilesystem(store, volumes if volumes.user_volumes else None).handlers()
+        case _:
+            return SandboxScheduler(store).handlers()
+
+
+def build_agent(config: AgentConfig, command: str, connect: Connect | None = None) -> Agent:
+    """The agent of a file, with real links unless `connect` makes others."""
+    service = config.service
+    neighbours = [Peer(p.name, p.zone) for p in (*service.clients, *service.servers)]
+    connect = connect or (lambda agent: Exchange(service, agent))
+    return make_agent(config, command, neighbours, connect)
+
+
+def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connect: Connect) -> Agent:
+    holder: list[Agent] = []
+    handlers: Handlers = {}
+    role: Role
+    match config.agent:
+        case "Portal":
+            role = portal = PortalRole(
+                lambda: holder[0].core.offerings, lambda d: holder[0].core.offer(d, holder[0].clock())
+            )
+            handlers = portal.handlers()
+        case "Provider" | "Platform":
+            role = RelayRole(config.agent)
+        case "Instance":
+            role = InstanceRole()
+        case "Bridge":
+            role = bridge = BridgeRole(lambda: holder[0].core.offerings)
+            handlers = bridge.handlers()
+        case _:
+            handlers = leaf_handlers(config, command)
+            role = LeafRole(config.agent, handlers)
+    agent = Agent(config.service.name, role, handlers, ledger_settings(config), neighbours, connect)
+    holder.append(agent)
+    return agent
+
+
+class BridgePart:
+    """The HTTP API of a bridge, and the signals to the portal's software."""
+
+    def __init__(self, config: AgentConfig, agent: Agent, control: AgentControl) -> None:
+        bridge = config.bridge
+        if bridge is None:
+            raise ConfigError(f"{config.path} has no [bridge] table: make the file with `op-bridge init`")
+        self._ip, self._port = bridge.ip, bridge.port
+        backend = BridgeBackend(agent, control)
+        self._backend = backend
+        self._signaller = Signaller(
+            bridge.signal_url, bridge.notification_url, on_gave_up=backend.gave_up, on_notified=backend.told
+        )
+        control.on_notification = backend.notified
+        keys = KeyRing(bridge.keys)
+        self._app = bridge_app(backend, Verifier(keys, time.time), keys, bridge.trusted_proxy)
+        self.server = HttpServer()
+
+    async def start(self) -> None:
+        await self._signaller.start()
+        self._backend.begin(self._signaller)
+        await self.server.start(self._app, self._ip, self._port)
+
+    async def stop(self) -> None:
+        await self.server.stop()
+        await self._signaller.stop()
+
+
+class MetricsPart:
+    """The Prometheus endpoint."""
+
+    def __init__(self, config: AgentConfig, agent: Agent, control: AgentControl) -> None:
+        self._metrics = Metrics(agent, control)
+        self._ip, self._port = config.metrics.ip, config.metrics.port
+
+    async def start(self) -> None:
+        if self._port is not None:
+            await self._metrics.start(self._ip, self._port)
+
+    async def stop(self) -> None:
+        await self._metrics.stop()
+
+
+async def serve(config: AgentConfig, command: str, stopping: asyncio.Event) -> str:
+    """Run the agent until it is asked to stop, or its ledger fails; returns why it ended."""
+    agent = build_agent(config, command)
+    control = AgentControl(agent)
+    agent.control = control
+    parts: list[Part] = [MetricsPart(config, agent, control)]
+    if config.agent == "Bridge":
+        parts.append(BridgePart(config, agent, control))
+    await agent.start()
+    started: list[Part] = []
+    try:
+        for part in parts:
+            await part.start()
+            started.append(part)
+        return await until_ended(agent, control, stopping)
+    finally:
+        for part in reversed(started):
+            await part.stop()
+        await agent.stop()
+
+
+async def until_ended(agent: Agent, control: AgentControl, stopping: asyncio.Event) -> str:
+    assert agent.failed is not None
+    stop = asyncio.ensure_future(stopping.wait())
+    restart = asyncio.ensure_future(control.restart_requested.wait())
+    try:
+        await asyncio.wait({stop, restart, agent.failed}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+        restart.cancel()
+    if agent.failed.done():
+        return f"the ledger failed: {agent.failed.result()}"
+    return "a restart was asked for" if control.restart_requested.is_set() else "stopped"

@@ -1,0 +1,216 @@
+"""A whole facility in one folder on this machine: for the demonstration, for training, for tests and measurements.
+
+    bridge ──> brics <── aip1 <── clusters <── shared <──┬─ acct
+    (an arrow points to the side that listens)           ├─ fs
+                                                         └─ slurm
+
+Every agent is a process of its own with its own file, event log and port on 127.0.0.1; leaves are sandboxes unless told
+otherwise. `Facility` starts, kills and stops them by pid.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from openportal.errors import ConfigError
+from openportal.paddington.files import write_private
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.02
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One agent of the facility: its name, its command, the type in its file, and whom it dials."""
+
+    name: str
+    command: str
+    agent: str
+    dials: tuple[str, ...] = ()
+
+
+MEMBERS = (
+    Member("bridge", "op-bridge", "Bridge", ("brics",)),
+    Member("brics", "op-portal", "Portal"),
+    Member("aip1", "op-provider", "Provider", ("brics",)),
+    Member("clusters", "op-clusters", "Platform", ("aip1",)),
+    Member("shared", "op-cluster", "Instance", ("clusters",)),
+    Member("acct", "op-localaccount", "Account", ("shared",)),
+    Member("fs", "op-filesystem", "Filesystem", ("shared",)),
+    Member("slurm", "op-slurm", "Scheduler", ("shared",)),
+)
+CHAIN = "brics.aip1.clusters.shared"
+
+
+@dataclass
+class Facility:
+    """The files and processes of a facility."""
+
+    folder: Path
+    members: tuple[Member, ...] = MEMBERS
+    environment: Mapping[str, str] = field(default_factory=dict)
+    log_level: str = "info"
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    http_port: int = 0
+
+    @property
+    def sandbox(self) -> Path:
+        """The folder of the sandboxed leaf systems."""
+        return self.folder / "sandbox"
+
+    @property
+    def client_file(self) -> Path:
+        """What a client of the bridge loads."""
+        return self.folder / "bridge-client.toml"
+
+    def config(self, name: str) -> Path:
+        return self.folder / f"{name}.toml"
+
+    def ledger(self, name: str) -> Path:
+        return self.folder / f"{name}.ledger"
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def lay_out(self, tables: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Write every agent's file, with new keys and free ports; `tables` are further tables by agent name."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ports = dict(zip((m.name for m in self.members), free_ports(len(self.members)), strict=True))
+        [self.http_port] = free_ports(1)
+        keys = {(m.name, other): (new_key(), new_key()) for m in self.members for other in m.dials}
+        for member in self.members:
+            document = self._document(member, ports, keys)
+            document.update((tables or {}).get(member.name, {}))
+            write_private(self.config(member.name), tomlkit.dumps(document).encode())
+
+    def _document(
+        self, member: Member, ports: Mapping[str, int], keys: Mapping[tuple[str, str], tuple[str, str]]
+    ) -> dict[str, Any]:
+        clients = [
+            {"name": dialler, "zone": "default", "ip": {"IP": HOST}, **key_tables(pair)}
+            for (dialler, listener), pair in keys.items()
+            if listener == member.name
+        ]
+        servers = [
+            {
+                "name": other,
+                "url": f"ws://{HOST}:{ports[other]}/",
+                "zone": "default",
+                **key_tables(keys[member.name, other]),
+            }
+            for other in member.dials
+        ]
+        port = ports[member.name]
+        service = {"name": member.name, "url": f"ws://{HOST}:{port}/", "ip": HOST, "port": port}
+        document: dict[str, Any] = {
+            "agent": member.agent,
+            "service": {**service, "servers": servers, "clients": clients},
+            "ledger": {"path": str(self.ledger(member.name))},
+        }
+        if member.agent in ("Account", "Filesystem", "Scheduler"):
+            document["extras"] = {"sandbox": str(self.sandbox)}
+        if member.agent == "Bridge":
+            document["bridge"] = self._bridge_table()
+        return document
+
+    def _bridge_table(self) -> dict[str, Any]:
+        key = new_key()
+        url = f"http://{HOST}:{self.http_port}"
+        write_private(self.client_file, tomlkit.dumps({"url": url, "key": {"data": key}}).encode())
+        return {"url": url, "ip": HOST, "port": self.http_port, "key": {"data": key}}
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def start(self, names: Iterable[str] | None = None) -> None:
+        """Start these agents, or all; returns at once."""
+        for member in self.members:
+            if (names is None or member.name in names) and member.name not in self.processes:
+                self.processes[member.name] = self._spawn(member)
+
+    def _spawn(self, member: Member) -> subprocess.Popen[bytes]:
+        program = Path(sys.executable).parent / member.command
+        command = [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
+        with self.log(member.name).open("ab") as log:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment}
+            )
+
+    def kill(self, names: Iterable[str]) -> None:
+        """kill -9, and wait until they are gone."""
+        self._signal(names, signal.SIGKILL)
+
+    def stop(self, names: Iterable[str] | None = None) -> None:
+        """Ask them to stop in good order; whoever does not is killed."""
+        self._signal(list(self.processes) if names is None else names, signal.SIGTERM)
+
+    def _signal(self, names: Iterable[str], number: signal.Signals) -> None:
+        found = [(name, self.processes.pop(name)) for name in list(names) if name in self.processes]
+        for _, process in found:
+            process.send_signal(number)
+        for _, process in found:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def check(self) -> None:
+        """Raises ConfigError if an agent has ended by itself, with the end of its log."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                tail = self.log(name).read_text(errors="replace")[-2000:]
+                raise ConfigError(f"{name} ended with code {process.returncode}:\n{tail}")
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> float:
+        """Wait until the bridge's HTTP port answers; returns how long it took."""
+        begin = time.monotonic()
+        while time.monotonic() < begin + seconds:
+            self.check()
+            try:
+                socket.create_connection((HOST, self.http_port), 0.5).close()
+            except OSError:
+                time.sleep(POLL_SECONDS)
+            else:
+                return time.monotonic() - begin
+        raise ConfigError(f"the bridge did not listen on port {self.http_port} within {seconds:.0f} s")
+
+    def __enter__(self) -> Facility:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill(list(self.processes))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def new_key() -> str:
+    return secrets.token_hex(32)
+
+
+def key_tables(pair: tuple[str, str]) -> dict[str, Any]:
+    inner, outer = pair
+    return {"inner_key": {"data": inner}, "outer_key": {"data": outer}}
