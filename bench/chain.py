@@ -1,0 +1,180 @@
+"""The whole chain under load: bridge, portal, provider, platform, instance and three sandbox leaves, every hop durable.
+
+    .venv/bin/python bench/chain.py                       one at a time, then 32 in flight, 20 s each
+    .venv/bin/python bench/chain.py --seconds 300 --flight 32 --verb add_user
+    .venv/bin/python bench/chain.py --open 2000           with 2,000 jobs open that nobody finishes
+
+Prints jobs/s, latencies, and for every agent: CPU per job, memory, bytes of log per job. Each job is one signed POST /run
+over a kept-alive connection (and /status if it was not finished by then); a job counts when its result was read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import tempfile
+import time
+import tomllib
+import uuid
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from openportal.cli.facility import CHAIN, HOST, Facility
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Connection:
+    """One kept-alive HTTP connection that signs its requests (version 2)."""
+
+    def __init__(self, port: int, key: bytes) -> None:
+        self._port, self._key = port, key
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(HOST, self._port)
+
+    async def post(self, function: str, body: Any) -> Any:
+        text = json.dumps(body)
+        date, nonce = formatdate(usegmt=True), str(uuid.uuid4())
+        fields = ["openportal-sig-v2", "post", "application/json", date, function, text, nonce]
+        canonical = "\n".join(f"{len(f.encode())}:{f}" for f in fields)
+        mac = hashlib.blake2b(json.dumps(canonical).encode(), key=self._key, digest_size=32).hexdigest()
+        self._writer.write(
+            f"POST /{function} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
+            f"authorization: OpenPortal {mac}\r\ndate: {date}\r\nx-nonce: {nonce}\r\n"
+            f"x-openportal-signature-version: 2\r\ncontent-length: {len(text)}\r\n\r\n{text}".encode()
+        )
+        return await self._answer(function)
+
+    async def _answer(self, function: str) -> Any:
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        body = await self._reader.readexactly(length)
+        if b" 200 " not in head[:20]:
+            raise RuntimeError(f"/{function}: {head[:40]!r} {body[:300]!r}")
+        return json.loads(body)
+
+
+@dataclass
+class Tally:
+    """What one run measured."""
+
+    latencies: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def quantile(self, q: float) -> float:
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))] * 1e3
+
+
+async def one_job(connection: Connection, command: str, tally: Tally) -> None:
+    begin = time.perf_counter()
+    job = await connection.post("run", {"command": f"{CHAIN} {command}"})
+    while job["state"] not in ("Complete", "Error"):
+        job = await connection.post("status", {"job": job["id"]})
+    tally.latencies.append(time.perf_counter() - begin)
+    if job["state"] == "Error":
+        tally.failed.append(str(job["result"]))
+
+
+async def load(port: int, key: bytes, verb: str, flight: int, seconds: float, tag: str) -> Tally:
+    tally = Tally()
+    end = time.perf_counter() + seconds
+    counter = iter(range(10**9))
+
+    async def worker() -> None:
+        connection = Connection(port, key)
+        await connection.open()
+        while time.perf_counter() < end:
+            await one_job(connection, command_for(verb, tag, next(counter)), tally)
+
+    await asyncio.gather(*(worker() for _ in range(flight)))
+    return tally
+
+
+def command_for(verb: str, tag: str, number: int) -> str:
+    """A different user each time, in one of 50 projects; or a question about one that is there."""
+    if verb == "add_user":
+        return f"add_user {tag}{number}.p{number % 50}.brics"
+    return f"is_blocked_user u{number % 100}.p0.brics"
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_megabytes(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
+
+
+def log_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file() and "reserve" not in path.name)
+
+
+def measure(facility: Facility, key: bytes, verb: str, flight: int, seconds: float, tag: str) -> Tally:
+    pids = {name: process.pid for name, process in facility.processes.items()}
+    cpu = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    logs = {name: log_bytes(facility.ledger(name)) for name in pids}
+    mine = time.process_time()
+    begin = time.perf_counter()
+    tally = uvloop.run(load(facility.http_port, key, verb, flight, seconds, tag))
+    wall = time.perf_counter() - begin
+    jobs = len(tally.latencies)
+    print(
+        f"{verb}, {flight} in flight, {wall:.0f} s: {jobs / wall:.0f} jobs/s, p50 {tally.quantile(0.5):.1f} ms,"
+        f" p99 {tally.quantile(0.99):.1f} ms, {len(tally.failed)} failed"
+    )
+    for name, pid in pids.items():
+        used = (cpu_seconds(pid) - cpu[name]) / jobs * 1e6
+        grown = (log_bytes(facility.ledger(name)) - logs[name]) / jobs
+        print(f"  {name:9} {used:7.0f} µs CPU/job  {rss_megabytes(pid):5.0f} MB  {grown:6.0f} bytes of log/job")
+    print(f"  {'client':9} {(time.process_time() - mine) / jobs * 1e6:7.0f} µs CPU/job")
+    for text in tally.failed[:3]:
+        print("  failed:", text)
+    return tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--flight", type=int, nargs="*", default=[1, 32])
+    parser.add_argument("--verb", nargs="*", default=["add_user", "is_blocked_user"])
+    parser.add_argument("--log-level", default="warning")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="openportal-bench-") as folder,
+        Facility(Path(folder), log_level=options.log_level) as facility,
+    ):
+        facility.lay_out()
+        key = bytes.fromhex(tomllib.loads(facility.client_file.read_text())["key"]["data"])
+        facility.start()
+        print(f"ready after {facility.wait_ready():.1f} s")
+        uvloop.run(warm_up(facility, key))
+        for verb in options.verb:
+            for flight in options.flight:
+                measure(facility, key, verb, flight, options.seconds, f"f{flight}u")
+
+
+async def warm_up(facility: Facility, key: bytes) -> None:
+    connection = Connection(facility.http_port, key)
+    await connection.open()
+    tally = Tally()
+    while not tally.latencies or tally.failed:
+        tally.failed.clear()
+        await one_job(connection, "add_project p0.brics", tally)
+        await asyncio.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()
