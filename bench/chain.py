@@ -169,11 +169,15 @@ def main() -> None:
 async def warm_up(facility: Facility, key: bytes) -> None:
     connection = Connection(facility.http_port, key)
     await connection.open()
-    tally = Tally()
-    while not tally.latencies or tally.failed:
-        tally.failed.clear()
-        await one_job(connection, "add_project p0.brics", tally)
-        await asyncio.sleep(0.2)
+    while True:
+        tally = Tally()
+        try:
+            await one_job(connection, "add_project p0.brics", tally)
+        except RuntimeError:  # the portal has not connected yet
+            await asyncio.sleep(0.2)
+            continue
+        if not tally.failed:
+            return
 
 
 if __name__ == "__main__":

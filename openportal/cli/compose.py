@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,12 +17,6 @@ from openportal.agents.sandbox.account import SandboxAccounts
 from openportal.agents.sandbox.filesystem import SandboxFilesystem
 from openportal.agents.sandbox.scheduler import SandboxScheduler
 from openportal.agents.sandbox.store import SandboxStore
-from openportal.bridge.agent import BridgeBackend, BridgeRole
-from openportal.bridge.auth import Verifier
-from openportal.bridge.http import bridge_app
-from openportal.bridge.keys import KeyRing
-from openportal.bridge.serve import HttpServer
-from openportal.bridge.signals import Signaller
 from openportal.errors import ConfigError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
@@ -116,6 +109,8 @@ def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connec
         case "Instance":
             role = InstanceRole()
         case "Bridge":
+            from openportal.bridge.agent import BridgeRole  # an HTTP server that no other agent needs to load
+
             role = bridge = BridgeRole(lambda: holder[0].core.offerings)
             handlers = bridge.handlers()
         case _:
@@ -124,34 +119,6 @@ def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connec
     agent = Agent(config.service.name, role, handlers, ledger_settings(config), neighbours, connect)
     holder.append(agent)
     return agent
-
-
-class BridgePart:
-    """The HTTP API of a bridge, and the signals to the portal's software."""
-
-    def __init__(self, config: AgentConfig, agent: Agent, control: AgentControl) -> None:
-        bridge = config.bridge
-        if bridge is None:
-            raise ConfigError(f"{config.path} has no [bridge] table: make the file with `op-bridge init`")
-        self._ip, self._port = bridge.ip, bridge.port
-        backend = BridgeBackend(agent, control)
-        self._backend = backend
-        self._signaller = Signaller(
-            bridge.signal_url, bridge.notification_url, on_gave_up=backend.gave_up, on_notified=backend.told
-        )
-        control.on_notification = backend.notified
-        keys = KeyRing(bridge.keys)
-        self._app = bridge_app(backend, Verifier(keys, time.time), keys, bridge.trusted_proxy)
-        self.server = HttpServer()
-
-    async def start(self) -> None:
-        await self._signaller.start()
-        self._backend.begin(self._signaller)
-        await self.server.start(self._app, self._ip, self._port)
-
-    async def stop(self) -> None:
-        await self.server.stop()
-        await self._signaller.stop()
 
 
 class MetricsPart:
@@ -176,6 +143,8 @@ async def serve(config: AgentConfig, command: str, stopping: asyncio.Event) -> s
     agent.control = control
     parts: list[Part] = [MetricsPart(config, agent, control)]
     if config.agent == "Bridge":
+        from openportal.cli.bridge_part import BridgePart
+
         parts.append(BridgePart(config, agent, control))
     await agent.start()
     started: list[Part] = []

@@ -11,6 +11,7 @@ otherwise. `Facility` starts, kills and stops them by pid.
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import signal
 import socket
@@ -31,16 +32,23 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 HOST = "127.0.0.1"
+PORTS = range(10_000, 32_768)  # below those that the kernel gives to sockets that dial
+DEFAULT_ZONE = "default"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One agent of the facility: its name, its command, the type in its file, and whom it dials."""
+    """One agent of the facility: its name, its command, the type in its file, and whom it dials (`name[@zone]`)."""
 
     name: str
     command: str
     agent: str
     dials: tuple[str, ...] = ()
+
+    def links(self) -> list[tuple[str, str]]:
+        """Whom it dials, as name and zone."""
+        parts = [text.partition("@") for text in self.dials]
+        return [(name, zone or DEFAULT_ZONE) for name, _, zone in parts]
 
 
 MEMBERS = (
@@ -65,7 +73,7 @@ class Facility:
     environment: Mapping[str, str] = field(default_factory=dict)
     log_level: str = "info"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    http_port: int = 0
+    http_ports: dict[str, int] = field(default_factory=dict)
 
     @property
     def sandbox(self) -> Path:
@@ -73,9 +81,22 @@ class Facility:
         return self.folder / "sandbox"
 
     @property
+    def bridge(self) -> str:
+        """The name of the bridge; of the first, if there are several."""
+        return next(member.name for member in self.members if member.agent == "Bridge")
+
+    @property
+    def http_port(self) -> int:
+        """Where the bridge answers."""
+        return self.http_ports[self.bridge]
+
+    @property
     def client_file(self) -> Path:
         """What a client of the bridge loads."""
-        return self.folder / "bridge-client.toml"
+        return self.client_file_of(self.bridge)
+
+    def client_file_of(self, bridge: str) -> Path:
+        return self.folder / f"{bridge}-client.toml"
 
     def config(self, name: str) -> Path:
         return self.folder / f"{name}.toml"
@@ -87,32 +108,36 @@ class Facility:
         return self.folder / f"{name}.log"
 
     def lay_out(self, tables: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """Write every agent's file, with new keys and free ports; `tables` are further tables by agent name."""
+        """Write every agent's file, with new keys and free ports; `tables` add to, or change, those by agent name."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ports = dict(zip((m.name for m in self.members), free_ports(len(self.members)), strict=True))
-        [self.http_port] = free_ports(1)
-        keys = {(m.name, other): (new_key(), new_key()) for m in self.members for other in m.dials}
+        names = [member.name for member in self.members]
+        bridges = [member.name for member in self.members if member.agent == "Bridge"]
+        free = free_ports(len(names) + len(bridges))
+        ports = dict(zip(names, free, strict=False))
+        self.http_ports = dict(zip(bridges, free[len(names) :], strict=True))
+        keys = {(m.name, *link): (new_key(), new_key()) for m in self.members for link in m.links()}
         for member in self.members:
             document = self._document(member, ports, keys)
-            document.update((tables or {}).get(member.name, {}))
+            for name, table in (tables or {}).get(member.name, {}).items():
+                document[name] = {**document.get(name, {}), **table}
             write_private(self.config(member.name), tomlkit.dumps(document).encode())
 
     def _document(
-        self, member: Member, ports: Mapping[str, int], keys: Mapping[tuple[str, str], tuple[str, str]]
+        self, member: Member, ports: Mapping[str, int], keys: Mapping[tuple[str, str, str], tuple[str, str]]
     ) -> dict[str, Any]:
         clients = [
-            {"name": dialler, "zone": "default", "ip": {"IP": HOST}, **key_tables(pair)}
-            for (dialler, listener), pair in keys.items()
+            {"name": dialler, "zone": zone, "ip": {"IP": HOST}, **key_tables(pair)}
+            for (dialler, listener, zone), pair in keys.items()
             if listener == member.name
         ]
         servers = [
             {
                 "name": other,
                 "url": f"ws://{HOST}:{ports[other]}/",
-                "zone": "default",
-                **key_tables(keys[member.name, other]),
+                "zone": zone,
+                **key_tables(keys[member.name, other, zone]),
             }
-            for other in member.dials
+            for other, zone in member.links()
         ]
         port = ports[member.name]
         service = {"name": member.name, "url": f"ws://{HOST}:{port}/", "ip": HOST, "port": port}
@@ -124,14 +149,14 @@ class Facility:
         if member.agent in ("Account", "Filesystem", "Scheduler"):
             document["extras"] = {"sandbox": str(self.sandbox)}
         if member.agent == "Bridge":
-            document["bridge"] = self._bridge_table()
+            document["bridge"] = self._bridge_table(member.name)
         return document
 
-    def _bridge_table(self) -> dict[str, Any]:
-        key = new_key()
-        url = f"http://{HOST}:{self.http_port}"
-        write_private(self.client_file, tomlkit.dumps({"url": url, "key": {"data": key}}).encode())
-        return {"url": url, "ip": HOST, "port": self.http_port, "key": {"data": key}}
+    def _bridge_table(self, bridge: str) -> dict[str, Any]:
+        key, port = new_key(), self.http_ports[bridge]
+        url = f"http://{HOST}:{port}"
+        write_private(self.client_file_of(bridge), tomlkit.dumps({"url": url, "key": {"data": key}}).encode())
+        return {"url": url, "ip": HOST, "port": port, "key": {"data": key}}
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
@@ -176,17 +201,16 @@ class Facility:
                 raise ConfigError(f"{name} ended with code {process.returncode}:\n{tail}")
 
     def wait_ready(self, seconds: float = START_SECONDS) -> float:
-        """Wait until the bridge's HTTP port answers; returns how long it took."""
+        """Wait until every bridge's HTTP port answers; returns how long it took."""
         begin = time.monotonic()
+        silent = dict(self.http_ports)
         while time.monotonic() < begin + seconds:
             self.check()
-            try:
-                socket.create_connection((HOST, self.http_port), 0.5).close()
-            except OSError:
-                time.sleep(POLL_SECONDS)
-            else:
+            silent = {name: port for name, port in silent.items() if not answers(port)}
+            if not silent:
                 return time.monotonic() - begin
-        raise ConfigError(f"the bridge did not listen on port {self.http_port} within {seconds:.0f} s")
+            time.sleep(POLL_SECONDS)
+        raise ConfigError(f"the bridge did not listen within {seconds:.0f} s: {silent}")
 
     def __enter__(self) -> Facility:
         return self
@@ -196,15 +220,31 @@ class Facility:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports of the loopback interface that nobody listens on now; no socket that dials is ever given one of them."""
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            break
+        if is_free(port):
+            found.append(port)
+    return found
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def answers(port: int) -> bool:
     try:
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+        socket.create_connection((HOST, port), 0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 def new_key() -> str:

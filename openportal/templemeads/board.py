@@ -31,7 +31,7 @@ MAX_RECENT_JOBS = 10_000
 MAX_STORED_RESULT_BYTES = 16 * 1024
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """One open job on a board, and what hangs on it."""
 
     job: Job

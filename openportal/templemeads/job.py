@@ -12,6 +12,7 @@ newer than any progress that a neighbour reports at the same time (wire format: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -24,6 +25,7 @@ DEFAULT_LIFETIME_SECONDS = 120
 SUBMIT_LIFETIME_SECONDS = 300
 MAX_LIFETIME_SECONDS = 3600
 MAX_VERSION = 1 << 60
+MAX_TIME_SECONDS = 1 << 40
 TERMINAL_VERSION_STEP = 1000
 MAX_COMMAND_BYTES = 256 * 1024
 
@@ -62,7 +64,7 @@ KNOWN_FIELDS = frozenset(
 )
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """One job as both neighbours know it. Times are Unix seconds; `result` is JSON text if complete, prose if failed."""
 
     id: str
@@ -90,16 +92,17 @@ class Job(msgspec.Struct, frozen=True):
 
     def completed(self, now: float, result: str | None, result_type: str, version: int = 0) -> Job:
         """Complete, with `result` as JSON text; `version` is what it must at least be."""
-        return self._moved("complete", now, max(version, self._terminal_version), result, result_type)
+        return self._moved("complete", now, max(version, self.terminal_version), result, result_type)
 
     def failed(self, now: float, message: str, kind: str, version: int = 0) -> Job:
         """Failed, with prose for people and a kind for programs."""
-        job = self._moved("fail", now, max(version, self._terminal_version), message, "Error")
+        job = self._moved("fail", now, max(version, self.terminal_version), message, "Error")
         return msgspec.structs.replace(job, error={"kind": kind, "message": message})
 
     @property
-    def _terminal_version(self) -> int:
-        return self.version + TERMINAL_VERSION_STEP
+    def terminal_version(self) -> int:
+        """What the version of its terminal state is at least; never more than a neighbour accepts."""
+        return min(self.version + TERMINAL_VERSION_STEP, MAX_VERSION)
 
     def _moved(self, event: str, now: float, version: int, result: str | None, result_type: str | None) -> Job:
         try:
@@ -141,6 +144,9 @@ class Job(msgspec.Struct, frozen=True):
         return kind_of_prose(self.result or "")
 
 
+_is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+
+
 def from_wire(wire: Any) -> Job:
     """A job from the JSON object that came in. Raises InvalidJob, naming the field."""
     if not isinstance(wire, dict):
@@ -149,6 +155,10 @@ def from_wire(wire: Any) -> Job:
         job = _convert(wire)
     except (msgspec.ValidationError, ValueError) as error:
         raise InvalidJob(f"not a job: {error}") from None
+    if not _is_uuid(job.id):
+        raise InvalidJob("a job's id must be a UUID")
+    if not all(0 <= time <= MAX_TIME_SECONDS for time in (job.created, job.changed, job.expires)):
+        raise InvalidJob(f"job {job.id} has a time that is out of range")
     if not 0 <= job.version <= MAX_VERSION:
         raise InvalidJob(f"job {job.id} has version {job.version}, which is out of range")
     if len(job.command) > MAX_COMMAND_BYTES:
@@ -157,10 +167,10 @@ def from_wire(wire: Any) -> Job:
 
 
 def _convert(wire: Wire) -> Job:
-    job = msgspec.convert(wire, Job)
-    latest = job.created + MAX_LIFETIME_SECONDS
     unknown = wire.keys() - KNOWN_FIELDS
-    if unknown or job.expires > latest or job.extra is not None:
+    job = msgspec.convert({key: wire[key] for key in wire.keys() & KNOWN_FIELDS} if unknown else wire, Job)
+    latest = job.created + MAX_LIFETIME_SECONDS
+    if unknown or job.expires > latest:
         extra = {key: wire[key] for key in unknown} or None
         return msgspec.structs.replace(job, expires=min(job.expires, latest), extra=extra)
     return job

@@ -33,10 +33,13 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def value(self) -> Any:
-        """The decoded result. Raises AskFailed if the step failed."""
+        """The decoded result. Raises AskFailed if the step failed, or if what it answered cannot be read."""
         if self.kind is not None:
             raise AskFailed(self.result or "no reason was given", self.kind)
-        return None if self.result is None else msgspec.json.decode(self.result)
+        try:
+            return None if self.result is None else msgspec.json.decode(self.result)
+        except msgspec.DecodeError as error:
+            raise AskFailed(f"the answer is not JSON: {error}", "unknown") from None
 
 
 class Ask(NamedTuple):
