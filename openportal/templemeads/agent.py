@@ -37,6 +37,8 @@ PROTOCOL_VERSION = "0.94.0"
 DOMAIN = "greatwestern"
 TICK_SECONDS = 1.0
 MAX_RUNNING = 64
+MAX_REFUSALS_LOGGED = 16  # of one turn, so that no neighbour fills a disk
+MAX_REASON_CHARACTERS = 500
 
 T = TypeVar("T")
 log = structlog.get_logger("openportal.agent")
@@ -233,12 +235,24 @@ class Agent:
             waiting = self._steps.pop((peer, id, step), None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(outcome)
+        self._tell_refusals(ready.refused)
         self._since_checkpoint += len(ready.events)
-        if ready.events or ready.sends or ready.finished or ready.held or ready.ended:
+        leaves = ready.sends or ready.held or (ready.ended and self._waiters)
+        if leaves or ready.events:
             try:
-                self.ledger.submit(ready.events, self.clock(), partial(self._release, ready))
+                self.ledger.submit(ready.events, self.clock(), partial(self._release, ready) if leaves else None)
             except CommitFailed as error:
                 log.debug("not stored", agent=self.name, reason=str(error))
+        if self.control is not None and ready.ended:
+            now = self.clock()
+            for job in ready.ended:
+                self.control.ended(job, now - job.created)
+
+    def _tell_refusals(self, refused: list[tuple[str, str]]) -> None:
+        for peer, reason in refused[:MAX_REFUSALS_LOGGED]:
+            log.warning("job refused", agent=self.name, peer=peer, reason=reason[:MAX_REASON_CHARACTERS])
+        if len(refused) > MAX_REFUSALS_LOGGED:
+            log.warning("more jobs refused", agent=self.name, count=len(refused) - MAX_REFUSALS_LOGGED)
 
     def _release(self, ready: Ready) -> None:
         for peer, command in ready.sends:
@@ -249,10 +263,6 @@ class Agent:
                     waiter.set_result(job)
         for job in ready.held:
             self.on_held(job)
-        if self.control is not None and ready.ended:
-            now = self.clock()
-            for job in ready.ended:
-                self.control.ended(job, now - job.created)
 
     def committed(self) -> asyncio.Future[None]:
         """Done when everything staged so far is on the disk."""
@@ -316,8 +326,10 @@ class Agent:
         return job.id
 
     async def finished(self, peer: str, id: str, wait_seconds: float) -> Job | None:
-        """The job as it is; waits for its end for at most that long."""
+        """The job as it is on the disk; waits for its end for at most that long."""
         job = self.core.board(peer).find(id)
+        if job is not None and job.finished:
+            await self.committed()
         if job is None or job.finished or wait_seconds <= 0:
             return job
         future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -24,11 +24,14 @@ from openportal.templemeads.events import (
     StepRefused,
 )
 from openportal.templemeads.job import Job, State
+from openportal.templemeads.lanes import project_of
 from openportal.templemeads.saga import Outcome
 
 MAX_OPEN_JOBS = 10_000
 MAX_RECENT_JOBS = 10_000
 MAX_STORED_RESULT_BYTES = 16 * 1024
+
+Words: TypeAlias = tuple[str, str | None]
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -42,6 +45,7 @@ class Entry(msgspec.Struct, gc=False):
     parent: str | None = None  # outbound: that job's id, if it is another one
     step: str | None = None  # outbound: the step of the parent
     client: str | None = None  # outbound: the bridge key that asked
+    changes: bool = True  # whether it may change the world
     leader: str | None = None  # waits for the outcome of this job of the same board
     relay: str | None = None  # inbound: the board on which it was passed on
     attempts: int = 0
@@ -59,6 +63,7 @@ class BoardImage(msgspec.Struct):
     open: list[Entry]
     recent: list[Job]
     dropped: list[str]
+    closed: dict[str, int] = {}
 
 
 class Board:
@@ -69,9 +74,10 @@ class Board:
         self.name, _, self.zone = peer.rpartition("@")
         self.open: dict[str, Entry] = {}
         self.recent: OrderedDict[str, Job] = OrderedDict()
-        self.dropped: set[str] = set()  # recent jobs whose body was too big to keep
-        self.leaders: dict[str, str] = {}  # command -> id of the open outbound job that asks it
-        self.closed: dict[str, int] = {}  # project -> order of the last change on it that ended here
+        self.dropped: set[str] = set()  # recent jobs whose body was too big for the log
+        self.bodies: dict[str, Job] = {}  # those of them that we have in full, until the next start
+        self.leaders: dict[Words, str] = {}  # what is asked -> id of the open outbound job that asks it
+        self.closed: dict[str, int] = {}  # project -> order of the last change on it that ended here; "" of any
         # About the link, not stored:
         self.linked = False  # the neighbour has registered on a live link
         self.unsent: list[str] = []  # ended here while it was not
@@ -85,27 +91,32 @@ class Board:
     def find(self, id: str) -> Job | None:
         """The job as we last knew it, open or recently finished."""
         entry = self.open.get(id)
-        return entry.job if entry is not None else self.recent.get(id)
+        return entry.job if entry is not None else self.bodies.get(id) or self.recent.get(id)
+
+    def lacks_body(self, id: str) -> bool:
+        """Whether the job ended here with more than we know any more."""
+        return id in self.dropped and id not in self.bodies
 
     def outbound(self) -> Iterator[Entry]:
         """Open jobs whose answer we wait for, without those that wait for another of them."""
         return (entry for entry in self.open.values() if not entry.inbound and entry.leader is None)
 
     def received(self, event: Received, at: float, order: int, subject: str | None) -> Entry:
-        entry = Entry(_job(event, at), True, order, subject)
+        entry = Entry(_job(event, at), True, order, subject, changes=changes_something(event.command or ""))
         self._put(entry)
         return entry
 
     def sent(self, event: Sent, at: float, order: int, subject: str | None) -> Entry:
         entry = Entry(_job(event, at), False, order, subject, event.via, event.parent, event.step, event.client)
+        entry.changes = changes_something(entry.job.command)
         self._put(entry)
-        self.leaders[entry.job.command] = event.id
+        self.leaders[words_of(entry.job)] = event.id
         return entry
 
     def joined(self, event: Joined) -> None:
         entry = self.open[event.id]
         entry.leader = event.leader
-        self.leaders[entry.job.command] = event.leader
+        self.leaders[words_of(entry.job)] = event.leader
         self.open[event.leader].followers.append(event.id)
 
     def started(self, event: Started) -> None:
@@ -122,27 +133,49 @@ class Board:
 
     def ended(self, event: Ended, at: float, order: int) -> Entry:
         entry = self.open.pop(event.id)
-        if self.leaders.get(entry.job.command) == event.id:
-            del self.leaders[entry.job.command]
-        if entry.subject is not None:
-            self.closed[_project(entry.subject)] = order
-            if len(self.closed) > MAX_RECENT_JOBS:
-                del self.closed[next(iter(self.closed))]
+        if self.leaders.get(words_of(entry.job)) == event.id:
+            del self.leaders[words_of(entry.job)]
+        if event.kind == "expired":
+            self._promote(entry)
+        if entry.changes:
+            self._close(entry.subject, order)
         if entry.job.state is State.CREATED:
             entry.job = msgspec.structs.replace(entry.job, state=State.PENDING)
         entry.job = finished(entry.job, event, at)
         self._remember(entry.job, dropped=event.size is not None)
         return entry
 
+    def _promote(self, expired: Entry) -> None:
+        """Those who joined a job that expired before them: the first asks for itself and the rest join it."""
+        followers = [id for id in expired.followers if id in self.open]
+        if not followers:
+            return
+        first, *rest = followers
+        self.open[first].leader = None
+        self.open[first].followers = rest
+        self.leaders.setdefault(words_of(expired.job), first)
+        for id in rest:
+            self.open[id].leader = first
+
+    def _close(self, subject: str | None, order: int) -> None:
+        for key in ("",) if subject is None else ("", project_of(subject)):
+            self.closed.pop(key, None)
+            self.closed[key] = order
+        if len(self.closed) > MAX_RECENT_JOBS:
+            del self.closed[next(iter(self.closed))]
+
     def keep_body(self, job: Job) -> None:
         """Have the full result of a job at hand that the log has only the hash of."""
-        self.recent[job.id] = job
-        self.dropped.discard(job.id)
+        self.bodies[job.id] = job
 
     def _put(self, entry: Entry) -> None:
         self.open[entry.job.id] = entry
-        self.recent.pop(entry.job.id, None)
-        self.dropped.discard(entry.job.id)
+        if self.recent.pop(entry.job.id, None) is not None:
+            self._forget_body(entry.job.id)
+
+    def _forget_body(self, id: str) -> None:
+        self.dropped.discard(id)
+        self.bodies.pop(id, None)
 
     def _remember(self, job: Job, dropped: bool) -> None:
         self.recent[job.id] = job
@@ -150,7 +183,7 @@ class Board:
             self.dropped.add(job.id)
         while len(self.recent) > MAX_RECENT_JOBS:
             oldest, _ = self.recent.popitem(last=False)
-            self.dropped.discard(oldest)
+            self._forget_body(oldest)
 
     def forget_expired(self, now: float) -> None:
         """Drop results that nobody can ask for any more."""
@@ -159,24 +192,35 @@ class Board:
             if job.expires + RECENT_GRACE_SECONDS > now:
                 return
             del self.recent[job.id]
-            self.dropped.discard(job.id)
+            self._forget_body(job.id)
 
     def image(self) -> BoardImage:
-        return BoardImage(self.peer, list(self.open.values()), list(self.recent.values()), sorted(self.dropped))
+        """The board as the log has it: without the bodies that are in memory only."""
+        open, recent = list(self.open.values()), list(self.recent.values())
+        return BoardImage(self.peer, open, recent, sorted(self.dropped), dict(self.closed))
 
     def restore(self, image: BoardImage) -> None:
         self.open = {entry.job.id: entry for entry in image.open}
         self.recent = OrderedDict((job.id, job) for job in image.recent)
         self.dropped = set(image.dropped)
-        self.leaders = {entry.job.command: entry.job.id for entry in self.outbound()}
+        self.closed = dict(image.closed)
+        self.leaders = {words_of(entry.job): entry.job.id for entry in self.outbound()}
 
 
 RECENT_GRACE_SECONDS = 600
 
 
-def _project(subject: str) -> str:
-    """The project of a user (`alice.demo.brics`) or project (`demo.brics`)."""
-    return ".".join(subject.split(".")[-2:])
+def words_of(job: Job) -> Words:
+    """What makes two jobs the same question: the words, and for whom they are asked."""
+    return job.command, job.forwarded_for
+
+
+def changes_something(command: str) -> bool:
+    """Whether carrying out a command may change the world; a word that we do not know may."""
+    words = command.split(" ", 2)
+    while len(words) == 3 and words[1] == "submit":
+        words = words[2].split(" ", 2)
+    return len(words) < 2 or not words[1].startswith(("is_", "get_", "list_"))
 
 
 def _job(event: Received | Sent, at: float) -> Job:

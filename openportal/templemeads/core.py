@@ -25,7 +25,7 @@ import msgspec
 from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenPortalError, Unavailable, Unroutable
 from openportal.grammar.destination import Destination, Position
 from openportal.grammar.instructions import Instruction, parse_instruction, split_command
-from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, BoardImage, Entry
+from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, BoardImage, Entry, words_of
 from openportal.templemeads.events import (
     AGENT_STREAM,
     Ended,
@@ -42,7 +42,7 @@ from openportal.templemeads.events import (
     StepRefused,
     board_stream,
 )
-from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS, Job, State, Wire, from_wire
+from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS, MAX_VERSION, Job, State, Wire, from_wire
 from openportal.templemeads.lanes import Lanes, conflict, project_of
 from openportal.templemeads.ledger.format import Event
 from openportal.templemeads.results import encode_result
@@ -55,7 +55,7 @@ MAX_CRASHED_ATTEMPTS = 3
 RESUME_AFTER_SECONDS = 30
 AGENT_WAIT_SECONDS = 10
 JOB_NAMESPACE = UUID("0b6a3a5e-5d3c-5c43-9a63-6f1c6a0c7d10")
-JOB_OVERHEAD_BYTES = 512
+SYNC_FRAME_BYTES = 32
 AGENT_TYPES = frozenset(
     {"Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler", "Virtual"}
 )
@@ -72,6 +72,7 @@ class Ready:
     held: list[Job] = field(default_factory=list)  # jobs for the portal's software
     ended: list[Job] = field(default_factory=list)  # for statistics
     steps: list[tuple[str, str, str, Outcome]] = field(default_factory=list)  # answers that a leaf waits for
+    refused: list[tuple[str, str]] = field(default_factory=list)  # peer and why, for the log
 
 
 class Here(NamedTuple):
@@ -120,6 +121,7 @@ class Active:
     driver: Driver | None = None
     resumed: bool = True  # False after a start, until the sender's board has been seen
     begun: bool = False
+    running: bool = False  # a leaf has it in hand
     parked: dict[str, Ask] = field(default_factory=dict)  # steps that no known agent can take yet
     parked_since: float = 0.0
 
@@ -131,6 +133,9 @@ class End(NamedTuple):
     result_type: str | None = None
     kind: str | None = None
     version: int = 0
+
+
+ENDED = Outcome("the job ended before this step", None, "expired")
 
 
 class CoreImage(msgspec.Struct):
@@ -153,6 +158,7 @@ class Core:
         self.types: dict[str, str] = {}  # peer -> agent type
         self.offerings: list[str] = []
         self.active: dict[tuple[str, str], Active] = {}
+        self.overrun: dict[tuple[str, str], Active] = {}  # jobs that ended while a leaf had them in hand, and has still
         self.lanes: Lanes[Active] = Lanes()
         self.draining: str | None = None  # why no new job is taken
         self.rejected = 0
@@ -166,7 +172,9 @@ class Core:
 
     def take_runs(self) -> list[tuple[str, str]]:
         """Work to run, ahead of the rest: a look that ends at once has its answer in the same unit."""
-        runs, self._ready.runs = self._ready.runs, []
+        runs, self._ready.runs = [key for key in self._ready.runs if key in self.active], []
+        for key in runs:
+            self.active[key].running = True
         return runs
 
     def peek_ended(self) -> list[Job]:
@@ -180,13 +188,13 @@ class Core:
 
     def put(self, peer: str, wire: Any, now: float) -> None:
         """A neighbour puts a job on us."""
-        job = self._readable(wire)
+        job = self._readable(peer, wire)
         if job is not None:
             self._put(self.board(peer), job, now)
 
     def update(self, peer: str, wire: Any, now: float) -> None:
         """A neighbour tells how a job stands."""
-        job = self._readable(wire)
+        job = self._readable(peer, wire)
         if job is not None:
             self._update(self.board(peer), job, now)
 
@@ -195,13 +203,13 @@ class Core:
         board = self.board(peer)
         board.synced = True
         for wire in wires[:MAX_SYNC_JOBS]:
-            job = self._readable(wire)
+            job = self._readable(peer, wire)
             if job is None:
                 continue
             try:
                 position = split_command(job.command)[0].position(self.me, board.name)
-            except GrammarError:
-                self.rejected += 1
+            except GrammarError as error:
+                self._reject(peer, f"job {job.id}: {error}")
                 continue
             if position is Position.UPSTREAM:
                 self._update(board, job, now)
@@ -216,12 +224,13 @@ class Core:
         board.linked = True
         self._ready.sends.extend((peer, command) for command in self._sync_commands(board))
         board.unsent.clear()
-        for active in self._unparked():
-            self._advance(active, now)
+        for active, steps in self._unparked():
+            self._ask_again(active, steps, now)
 
     def disconnected(self, peer: str) -> None:
         """The link to a neighbour is gone."""
-        self.board(peer).linked = False
+        board = self.board(peer)
+        board.linked = board.synced = False
 
     def submit(self, peer: str, job: Job, client: str, now: float) -> None:
         """A client of ours asks `peer` for `job`. Raises Unavailable if the board is full or we are stopping."""
@@ -234,8 +243,11 @@ class Core:
     def ran(self, peer: str, id: str, result: object, now: float, failure: OpenPortalError | None = None) -> None:
         """The work on a job came to an end: a value, or a failure."""
         active = self.active.get((peer, id))
+        if active is not None:
+            active.running = False
         if active is None:
             self._late(self.board(peer), id, failure is None, now)
+            self._leave_overrun(peer, id, now)
         elif failure is not None:
             self._end(active.board, active.entry, End(str(failure), None, kind_of(failure)), now)
         else:
@@ -244,11 +256,11 @@ class Core:
 
     def answered(self, peer: str, job: Job, now: float) -> None:
         """The portal's software answered a job that was held for it. Raises InvalidJob if it cannot be."""
-        entry = self.board(peer).open.get(job.id)
-        if entry is None:
-            raise InvalidJob(f"job {job.id} is not waiting for an answer")
+        active = self.active.get((peer, job.id))
+        if active is None or not active.work.held or not job.finished:
+            raise InvalidJob(f"job {job.id} is not waiting for an answer, or this is none")
         kind = None if job.state is State.COMPLETE else job.error_kind
-        self._end(self.board(peer), entry, End(job.result, job.result_type, kind, job.version), now)
+        self._end(active.board, active.entry, End(job.result, job.result_type, kind, job.version), now)
 
     def intend(self, peer: str, id: str, action: str, target: str, now: float) -> int:
         """An effect is about to happen; returns its number. Raises Expired if the job is not open any more."""
@@ -261,8 +273,8 @@ class Core:
 
     def observe(self, peer: str, id: str, number: int, detail: str | None, now: float) -> None:
         """An effect happened (`detail` None), or failed as `detail` says."""
-        entry = self.board(peer).open.get(id)
-        subject = entry.subject if entry is not None else None
+        job = self.board(peer).find(id)
+        subject = subject_of(job.command.partition(" ")[2]) if job is not None else None
         self._stage(board_stream(peer), Observed(id, number, detail is None, subject, detail), now)
 
     def offer(self, destinations: list[str], now: float) -> None:
@@ -282,7 +294,7 @@ class Core:
 
     def _put(self, board: Board, job: Job, now: float) -> None:
         held = board.find(job.id)
-        if held is not None and not (job.id in board.dropped and not job.finished):
+        if held is not None and (job.finished or not board.lacks_body(job.id)):
             self._repeated(board, held, job, now)
         elif not job.finished:
             try:
@@ -292,14 +304,21 @@ class Core:
 
     def _repeated(self, board: Board, held: Job, job: Job, now: float) -> None:
         """A Put that we know: what it tells may be news, and if not, what we hold is the answer."""
-        active = self.active.get((board.peer, job.id))
         if job.finished:
             self._update(board, job, now)
-        elif active is not None and not active.resumed:
+            return
+        entry = board.open.get(job.id)
+        if entry is None:
+            answer = msgspec.structs.replace(held, version=max(held.version, min(job.version + 1, MAX_VERSION)))
+            self._ready.sends.append((board.peer, {"Update": {"job": answer.to_wire()}}))
+        elif held.version > job.version:
+            self._ready.sends.append((board.peer, {"Update": {"job": held.to_wire()}}))
+        elif entry.inbound and job.version > held.version:  # we forgot the progress that we had shown
+            entry.job = msgspec.structs.replace(held, version=job.version)
+        active = self.active.get((board.peer, job.id))
+        if active is not None and not active.resumed:
             active.resumed = True
             self._start(active, now)
-        elif held.version > job.version and board.linked:
-            self._ready.sends.append((board.peer, {"Update": {"job": held.to_wire()}}))
 
     def _accept(self, board: Board, job: Job, now: float) -> None:
         board.check_room()
@@ -332,6 +351,8 @@ class Core:
     def _forward(self, board: Board, here: Here, now: float) -> None:
         name = here.destination.next_after(self.me)
         onward = self.neighbour(name or "", board.zone)
+        if onward is board or here.job.id in onward.open:
+            raise Unroutable(f"{here.destination} leads from {self.me} to {onward.name} and back")
         onward.check_room()
         subject = subject_of(here.text)
         self._receive(board, here.job, subject, now)
@@ -350,13 +371,12 @@ class Core:
 
     def _refuse(self, board: Board, job: Job, error: OpenPortalError, now: float) -> None:
         """A job that we do not take is answered, never skipped: silence would hang its sender until it expires."""
-        self.rejected += 1
+        self._reject(board.peer, f"job {job.id}: {error}")
         if job.state is State.CREATED:
             job = msgspec.structs.replace(job, state=State.PENDING)
         refused = job.failed(now, str(error), kind_of(error))
         self._ready.ended.append(refused)
-        if board.linked:
-            self._ready.sends.append((board.peer, {"Update": {"job": refused.to_wire()}}))
+        self._ready.sends.append((board.peer, {"Update": {"job": refused.to_wire()}}))
 
     def _receive(self, board: Board, job: Job, subject: str | None, now: float) -> Entry:
         extra = msgspec.json.encode(job.extra).decode() if job.extra else None
@@ -383,7 +403,7 @@ class Core:
     ) -> None:
         if client is not None:
             subject = subject_of(job.command.partition(" ")[2])
-        leader = self._leader(board, job.command, subject)
+        leader = self._leader(board, job, subject)
         extra = msgspec.json.encode(job.extra).decode() if job.extra else None
         event = Sent(
             job.id, job.created, job.expires, job.version, subject, job.command, extra,
@@ -393,21 +413,19 @@ class Core:
         if leader is not None:
             self._stage(board_stream(board.peer), Joined(job.id, leader), now)
         elif board.linked:
-            self._ready.sends.append((board.peer, {"Put": {"job": job.to_wire()}}))
+            self._ready.sends.append((board.peer, {"Put": {"job": board.open[job.id].job.to_wire()}}))
 
-    def _leader(self, board: Board, command: str, subject: str | None) -> str | None:
-        """The open job whose outcome answers this command too: the same words, and nothing has changed in between."""
-        id = board.leaders.get(command)
+    def _leader(self, board: Board, job: Job, subject: str | None) -> str | None:
+        """The open job whose outcome answers this one too: the same words, and nothing has changed in between."""
+        id = board.leaders.get(words_of(job))
         if id is None:
             return None
         leader = board.open[id]
-        if subject is None:
-            return id
-        if board.closed.get(project_of(subject), -1) > leader.order:
+        if board.closed.get("" if subject is None else project_of(subject), -1) > leader.order:
             return None
         for entry in board.open.values():
-            newer = entry.order > leader.order and entry.job.command != command
-            if newer and entry.subject is not None and conflict(entry.subject, subject):
+            newer = entry.changes and entry.order > leader.order and entry.job.command != job.command
+            if newer and (entry.subject is None or subject is None or conflict(entry.subject, subject)):
                 return None
         return id
 
@@ -426,7 +444,7 @@ class Core:
     def _start(self, active: Active, now: float) -> None:
         """Start, unless it has to wait for the sender's board or for an earlier change."""
         work, entry = active.work, active.entry
-        if active.begun or not active.resumed:
+        if active.begun or not active.resumed or entry.job.expires <= now:
             return
         if work.held:
             active.begun = True
@@ -467,6 +485,10 @@ class Core:
             self._end(active.board, entry, End(str(failed), None, failed.kind), now)
         except OpenPortalError as error:
             self._end(active.board, entry, End(str(error), None, kind_of(error)), now)
+        except Exception as error:
+            # A saga that stumbles over an answer ends its job: raised here, it would do so again at every start.
+            message = f"{active.work.instruction.verb} failed at {self.me}: {type(error).__name__}: {error}"
+            self._end(active.board, entry, End(message, None, "run"), now)
         else:
             refused = [self._ask(active, name, ask, now) for name, ask in missing]
             if any(refused):
@@ -546,14 +568,30 @@ class Core:
         except Unroutable:
             return None
 
-    def _unparked(self) -> list[Active]:
+    def _unparked(self) -> list[tuple[Active, dict[str, Ask]]]:
+        """Whoever waited for an agent, with the steps that it waits for."""
         parked, self._parked = self._parked, []
+        waiting = [(active, active.parked) for active in parked]
         for active in parked:
-            active.parked.clear()
-        return [active for active in parked if self._is_live(active)]
+            active.parked = {}
+        return waiting
+
+    def _ask_again(self, active: Active, steps: dict[str, Ask], now: float) -> None:
+        if not self._is_live(active):
+            self._tell_leaf(active, dict.fromkeys(steps, ENDED))
+        elif active.driver is not None:
+            self._advance(active, now)
+        else:
+            for name, ask in steps.items():
+                self._ask(active, name, ask, now)
 
     def _is_live(self, active: Active) -> bool:
         return self.active.get((active.board.peer, active.entry.job.id)) is active
+
+    def _tell_leaf(self, active: Active, outcomes: Mapping[str, Outcome]) -> None:
+        """The answers of steps to a leaf that waits for them, even if its job has ended: it must not wait for ever."""
+        peer, id = active.board.peer, active.entry.job.id
+        self._ready.steps.extend((peer, id, name, outcome) for name, outcome in outcomes.items())
 
     def _give_up_on_agents(self, now: float) -> None:
         """Steps that nobody could take for long enough have failed."""
@@ -561,9 +599,12 @@ class Core:
             self._parked.remove(active)
             steps, active.parked = active.parked, {}
             if not self._is_live(active):
+                self._tell_leaf(active, dict.fromkeys(steps, ENDED))
                 continue
             for name, ask in steps.items():
                 self._refuse_step(active, name, ask, now)
+            if active.driver is None:
+                self._tell_leaf(active, {name: active.entry.outcomes[name] for name in steps})
             self._advance(active, now)
 
     def _why_nobody(self, agent: str) -> tuple[str, str]:
@@ -595,8 +636,9 @@ class Core:
         back = self.board(entry.via)
         inbound = back.open.get(job.id)
         if inbound is not None and back.linked:
+            version = max(job.version, inbound.job.version + 1)
             inbound.job = msgspec.structs.replace(
-                inbound.job, version=job.version, changed=job.changed, state=job.state, result=job.result
+                inbound.job, version=version, changed=job.changed, state=job.state, result=job.result
             )
             self._ready.sends.append((back.peer, {"Update": {"job": inbound.job.to_wire()}}))
 
@@ -610,7 +652,7 @@ class Core:
 
     def _end(self, board: Board, entry: Entry, end: End, now: float, tell: bool = True) -> None:
         """The first terminal state: recorded, answered, and passed on to whoever waits for it."""
-        version = max(end.version, entry.job.version + 1000)
+        version = max(end.version, entry.job.terminal_version)
         event = Ended(entry.job.id, version, entry.subject, end.result, end.result_type, end.kind)
         if end.result is not None and len(end.result) > MAX_STORED_RESULT_BYTES:
             size, digest = len(end.result), sha256(end.result.encode()).hexdigest()
@@ -625,7 +667,8 @@ class Core:
             self._settle(board, entry, end, now)
 
     def _keep_body(self, board: Board, entry: Entry, end: End) -> None:
-        entry.job = msgspec.structs.replace(entry.job, result=end.result)
+        error = None if end.kind is None else {"kind": end.kind, "message": end.result}
+        entry.job = msgspec.structs.replace(entry.job, result=end.result, error=error)
         board.keep_body(entry.job)
         if entry.step is not None and entry.via is not None:
             parent = self.board(entry.via).open.get(entry.parent or "")
@@ -642,6 +685,17 @@ class Core:
             return
         if active.driver is not None:
             active.driver.close()
+        if active.running:  # the leaf cannot be called back: what comes after must wait until it is done
+            self.overrun[board.peer, entry.job.id] = active
+        else:
+            self._leave_lane(active, now)
+
+    def _leave_overrun(self, peer: str, id: str, now: float) -> None:
+        active = self.overrun.pop((peer, id), None)
+        if active is not None:
+            self._leave_lane(active, now)
+
+    def _leave_lane(self, active: Active, now: float) -> None:
         if active.work.changes and active.work.subject is not None:
             for behind in self.lanes.leave(active, active.work.subject):
                 self._start(behind, now)
@@ -650,20 +704,11 @@ class Core:
         """An answer we waited for is there: whoever asked through us gets it, and those who joined."""
         self._deliver(entry, end, now)
         followers = [board.open[id] for id in entry.followers if id in board.open]
-        if end.kind == "expired" and followers:
-            self._promote(board, followers, now)
-        else:
+        if end.kind != "expired":
             for follower in followers:
                 self._end(board, follower, end, now)
-
-    def _promote(self, board: Board, followers: list[Entry], now: float) -> None:
-        """Those who joined a job that expired before them ask for themselves."""
-        for follower in followers:
-            follower.leader = None
-            follower.followers = []
-            board.leaders[follower.job.command] = follower.job.id
-            if board.linked:
-                self._ready.sends.append((board.peer, {"Put": {"job": follower.job.to_wire()}}))
+        elif followers and followers[0].job.expires > now and board.linked:  # it leads now
+            self._ready.sends.append((board.peer, {"Put": {"job": followers[0].job.to_wire()}}))
 
     def _deliver(self, entry: Entry, end: End, now: float) -> None:
         if entry.client is not None:
@@ -676,13 +721,12 @@ class Core:
             if inbound is not None:
                 self._end(back, inbound, end._replace(version=entry.job.version), now)
             return
-        active = self.active.get((entry.via, entry.parent or ""))
+        parent = (entry.via, entry.parent or "")
+        active = self.active.get(parent) or self.overrun.get(parent)
         if active is None or not active.begun:
             return
         if active.driver is None:
-            outcome = active.entry.outcomes.get(entry.step)
-            if outcome is not None:
-                self._ready.steps.append((entry.via, active.entry.job.id, entry.step, outcome))
+            self._tell_leaf(active, {entry.step: Outcome(end.result, end.result_type, end.kind)})
         else:
             self._advance(active, now)
 
@@ -691,10 +735,9 @@ class Core:
         active = self.active.get((peer, id))
         if active is None:
             raise Expired("the job ended before this step")
-        known = active.entry.outcomes.get(step)
-        if known is None:
+        if step not in active.entry.outcomes:
             self._ask(active, step, ask, now)
-        return known
+        return active.entry.outcomes.get(step)
 
     def _late(self, board: Board, id: str, ok: bool, now: float, job: Job | None = None) -> None:
         held = board.recent.get(id)
@@ -850,24 +893,29 @@ class Core:
     def _sync_commands(self, board: Board) -> Iterator[Wire]:
         """Our side of the board: what we wait for, and what ended while the neighbour was away; in pieces."""
         jobs = [entry.job for entry in board.outbound()]
-        jobs += [board.recent[id] for id in board.unsent if id in board.recent]
+        jobs += [job for id in board.unsent if (job := board.find(id)) is not None]
         piece: list[Wire] = []
         size = 0
         for job in jobs:
-            weight = JOB_OVERHEAD_BYTES + len(job.command) + len(job.result or "")
-            if piece and size + weight > MAX_SYNC_BYTES:
+            wire = job.to_wire()
+            weight = len(msgspec.json.encode(wire)) + 1
+            if piece and size + weight > MAX_SYNC_BYTES - SYNC_FRAME_BYTES:
                 yield {"Sync": {"state": {"jobs": piece}}}
                 piece, size = [], 0
-            piece.append(job.to_wire())
+            piece.append(wire)
             size += weight
         yield {"Sync": {"state": {"jobs": piece}}}
 
-    def _readable(self, wire: Any) -> Job | None:
+    def _readable(self, peer: str, wire: Any) -> Job | None:
         try:
             return from_wire(wire)
-        except InvalidJob:
-            self.rejected += 1
+        except InvalidJob as error:
+            self._reject(peer, str(error))
             return None
+
+    def _reject(self, peer: str, why: str) -> None:
+        self.rejected += 1
+        self._ready.refused.append((peer, why))
 
     def open_jobs(self) -> Iterator[tuple[Board, Entry]]:
         """Every open job of every board."""

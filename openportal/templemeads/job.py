@@ -6,8 +6,8 @@
                            └─ duplicate ──> Duplicate ── complete, fail ──> Complete, Error
 
 Complete and Error are terminal: nothing leaves them. `TRANSITIONS` below is the whole law; a missing key is the error.
-A job's version grows by one with each change and by 1000 once, on reaching a terminal state, so that a terminal state is
-newer than any progress that a neighbour reports at the same time (wire format: docs/specifications of the network).
+A job's version grows by one with each change and by 1000 once, on reaching a terminal state, so that a terminal state
+is newer than any progress that a neighbour reports at the same time (wire format: docs/specifications of the network).
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ TRANSITIONS: Mapping[tuple[State, str], State] = {
     (State.DUPLICATE, "fail"): State.ERROR,
 }
 
-KNOWN_FIELDS = frozenset(
-    ("id", "created", "changed", "expires", "version", "command", "state", "result", "result_type")
-    + ("forwarded_for", "error", "domain", "domain_version")
-)
+KNOWN_FIELDS = frozenset({
+    "id", "created", "changed", "expires", "version", "command", "state", "result", "result_type",
+    "forwarded_for", "error", "domain", "domain_version",
+})  # fmt: skip
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """One job as both neighbours know it. Times are Unix seconds; `result` is JSON text if complete, prose if failed."""
+    """One job as both neighbours know it. Times are Unix seconds; `result` is JSON text if complete, else prose."""
 
     id: str
     created: int

@@ -2,8 +2,8 @@
 
 A saga yields what it wants to know and is sent the answer:
 
-    mapping = yield Ask("Account", f"add_user {user}")                 # the decoded result, or AskFailed is thrown
-    done = yield [Ask("Filesystem", ...), Ask("Scheduler", ...)]       # both at once; a list of Outcomes, nothing thrown
+    mapping = yield Ask("Account", f"add_user {user}")             # the decoded result, or AskFailed is thrown
+    done = yield [Ask("Filesystem", ...), Ask("Scheduler", ...)]   # both at once; Outcomes, and nothing is thrown
     return mapping
 
 The driver knows the outcome of every step that was ever answered. After a crash the generator runs again from its

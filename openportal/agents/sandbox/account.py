@@ -1,7 +1,7 @@
 """A sandbox of an account system: users and groups that are files.
 
-    projects/<project>.<portal>.jsonl           {"group": "brics.demo"}
-    users/<project>.<portal>/<username>.jsonl   {"state": "active", "home": "/…"}      active | blocked | removed
+    projects/<project>.<portal>           {"group": "brics.demo"}
+    users/<project>.<portal>/<username>   {"state": "active", "home": "/…"}      active | blocked | removed
 
 A user whose value says `"protected": true` (put there by hand) is left alone, like an account of somebody else.
 """

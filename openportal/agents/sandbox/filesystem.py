@@ -1,7 +1,7 @@
 """A sandbox of a file system: real directories, all beneath the sandbox's folder, owned by whoever runs it.
 
-    directories/<path with ':' for '/'>.jsonl   {"path": "/home/demo/alice.demo"}     what was made, and how often
-    quotas/<mapping's subject>.jsonl            {"home": "10 GB"}
+    directories/<path with ':' for '/'>   {"path": "/home/demo/alice.demo"}     what was made, and how often
+    quotas/<mapping's subject>            {"home": "10 GB"}
 
 Removed directories wait in `.recycle` beside their place, as with the real leaf. A directory is made or moved first and
 recorded after; what was cut short between is found without its record and only recorded then.

@@ -1,8 +1,8 @@
 """A sandbox of a scheduler: accounts, their users and their limits as files.
 
-    accounts/<group>.jsonl               {"project": "demo.brics"}
-    associations/<group>/<user>.jsonl    {"user": "alice.demo.brics"}
-    limits/<group>.jsonl                 {"seconds": 36000}
+    accounts/<group>               {"project": "demo.brics"}
+    associations/<group>/<user>    {"user": "alice.demo.brics"}
+    limits/<group>                 {"seconds": 36000}
 
 No job ever runs in it, so its usage reports are empty.
 """

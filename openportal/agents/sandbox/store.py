@@ -1,13 +1,14 @@
-"""A sandbox of a system: what an agent made, as small files in a folder, for training, demonstrations and tests.
+"""A sandbox of a system: what an agent made, in a folder, for training, demonstrations and tests.
 
-    <folder>/<kind>/<name>.jsonl    {"at": <seconds>, "action": "create user", "value": {…}}     one line per change
-    <folder>/sandbox.json           {"slow_seconds": 0.5, "fail": ["add_user"]}     may be edited while the agent runs
+    <folder>/<kind>.jsonl    one line per change: {"at": seconds, "action": "create user", "thing": "users/p.b/alice",
+                             "value": {…}}; a kind such as `users/p.b` is in the file of its first part
+    <folder>/sandbox.json    {"slow_seconds": 0.5, "fail": ["add_user"]}; may be edited while the agent runs
 
-The file of a thing holds every change that was really made to it, and the value of its last line is the thing: null
+The file of a kind holds every change that was really made, and the value in a thing's last line is the thing: null
 when it is gone. One change is one write at the end of the file, so a thing and its record cannot disagree, whenever the
-process is killed. A change that would change nothing is not made and not
-recorded, so the record proves how often each effect happened. Only one process may write a folder, which the agent's
-ledger sees to. Nothing is synced to the disk: a sandbox survives its process, not its machine.
+process is killed. A change that would change nothing is not made and not recorded, so the record proves how often each
+effect happened. One process writes a kind, which the agent's ledger sees to; lines that others append are read when
+they are there. Nothing is synced to the disk: a sandbox survives its process, not its machine.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ SETTINGS_EVERY_SECONDS = 1.0
 SLOW_MAX_SECONDS = 600.0
 NAME_MAX_CHARACTERS = 200
 LINE_MAX_BYTES = 16 * 1024
-THING_MAX_BYTES = 16 * 1024 * 1024
+JOURNAL_MAX_BYTES = 4 * 1024 * 1024 * 1024
+READ_BYTES = 1024 * 1024
 FILE_MODE = 0o600
-APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 SUFFIX = ".jsonl"
 
 Value = dict[str, Any]
@@ -47,6 +48,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     at: float
     action: str
+    thing: str
     value: Value | None
 
 
@@ -71,6 +73,68 @@ class Settings:
     fail: frozenset[str] = frozenset()
 
 
+class Journal:
+    """The file of one kind, and what it says."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, OPEN, FILE_MODE)
+        self._read_bytes = 0
+        self._values: dict[str, dict[str, Value]] = {}  # kind -> name -> value
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def kind(self, kind: str) -> dict[str, Value]:
+        """The things of a kind that are there."""
+        if os.fstat(self._descriptor).st_size != self._read_bytes:
+            self._catch_up()
+        return self._values.get(kind, {})
+
+    def append(self, change: Change) -> None:
+        """Make a change. Raises RunError if there is no room for it."""
+        line = _encode(change) + b"\n"
+        if len(line) > LINE_MAX_BYTES:
+            raise RunError(f"{change.thing} is too big for the sandbox: more than {LINE_MAX_BYTES} bytes.")
+        if self._read_bytes + len(line) > JOURNAL_MAX_BYTES:
+            raise RunError(f"{self._path} is full; move it away.")
+        os.write(self._descriptor, line)
+        self._read_bytes += len(line)
+        self._apply(change)
+
+    def changes(self) -> list[Change]:
+        """Every change, oldest first."""
+        return [self._parse(line) for line in self._path.read_bytes().splitlines()]
+
+    def _catch_up(self) -> None:
+        """Read what is in the file beyond what we know; a file that shrank is read anew."""
+        size = os.fstat(self._descriptor).st_size
+        if size < self._read_bytes:
+            self._values, self._read_bytes = {}, 0
+        while self._read_bytes < size:
+            data = os.pread(self._descriptor, READ_BYTES, self._read_bytes)
+            whole = data[: data.rfind(b"\n") + 1]
+            if not whole:
+                raise RunError(f"{self._path} ends in the middle of a line; take that line away.")
+            for line in whole.splitlines():
+                self._apply(self._parse(line))
+            self._read_bytes += len(whole)
+
+    def _apply(self, change: Change) -> None:
+        kind, _, name = change.thing.rpartition("/")
+        things = self._values.setdefault(kind, {})
+        if change.value is None:
+            things.pop(name, None)
+        else:
+            things[name] = change.value
+
+    def _parse(self, line: bytes) -> Change:
+        try:
+            return _decode(line)
+        except msgspec.DecodeError as error:
+            raise RunError(f"{self._path} is not a file of the sandbox ({error}); mend it or move it away.") from error
+
+
 class SandboxStore:
     """The folder. `wall` tells the time of day, `clock` the seconds since any moment."""
 
@@ -83,40 +147,45 @@ class SandboxStore:
         self._clock = clock
         self._settings = Settings()
         self._read_again = float("-inf")
+        self._journals: dict[str, Journal] = {}
+
+    def close(self) -> None:
+        """Let go of the files; they are opened again when needed."""
+        while self._journals:
+            self._journals.popitem()[1].close()
 
     def get(self, kind: str, name: str) -> Value | None:
         """The value of a thing; None when it was never there or is gone."""
-        path = self._path(kind, name)
-        return self._value(path)
+        check_thing(kind, name)
+        return self._journal(kind).kind(kind).get(name)
 
     def put(self, kind: str, name: str, value: Value | None, action: str) -> bool:
         """Make a thing be so (None: be gone); False when it was so before and nothing was changed."""
-        path = self._path(kind, name)
-        if self._value(path) == value:
+        if self.get(kind, name) == value:
             return False
-        line = _encode(Change(self._wall(), action, value)) + b"\n"
-        if len(line) > LINE_MAX_BYTES:
-            raise RunError(f"{kind}/{name} is too big for the sandbox: more than {LINE_MAX_BYTES} bytes.")
-        self._append(path, line)
+        self._journal(kind).append(Change(self._wall(), action, f"{kind}/{name}", value))
         return True
 
     def names(self, kind: str) -> list[str]:
         """The names of the things of a kind that are there, sorted."""
-        try:
-            files = [path.name for path in (self.folder / kind).iterdir()]
-        except FileNotFoundError:
-            return []
-        names = sorted(file.removesuffix(SUFFIX) for file in files if _is_thing(file))
-        return [name for name in names if self.get(kind, name) is not None]
+        return sorted(self._journal(kind).kind(kind))
 
     def effects(self) -> list[Effect]:
         """Every change that was made, oldest first; the target is `<kind>/<name>`."""
-        found = []
-        for path in self.folder.rglob(f"*{SUFFIX}"):
-            if _is_thing(path.name) and path.parent != self.folder:
-                target = path.relative_to(self.folder).as_posix().removesuffix(SUFFIX)
-                found += [Effect(change.at, change.action, target) for change in self._changes(str(path))]
-        return sorted(found, key=lambda effect: effect.seconds)
+        changes = [
+            change
+            for path in sorted(self.folder.glob(f"*{SUFFIX}"))
+            for change in self._journal(path.name.removesuffix(SUFFIX)).changes()
+        ]
+        return sorted((Effect(c.at, c.action, c.thing) for c in changes), key=lambda effect: effect.seconds)
+
+    def _journal(self, kind: str) -> Journal:
+        top = kind.partition("/")[0]
+        journal = self._journals.get(top)
+        if journal is None:
+            check_thing(top, top)
+            journal = self._journals[top] = Journal(self.folder / f"{top}{SUFFIX}")
+        return journal
 
     def settings(self) -> Settings:
         """What sandbox.json says, read at most once a second. Raises Unavailable when it cannot be understood."""
@@ -153,56 +222,6 @@ class SandboxStore:
 
         return change if inspect.iscoroutinefunction(handler) else look
 
-    def _path(self, kind: str, name: str) -> str:
-        """Names come from identifiers; this only makes sure that none ever leaves the folder."""
-        parts = (*kind.split("/"), name)
-        if any(not part or part.startswith(".") or "/" in part or "\0" in part for part in parts):
-            raise InvalidJob(f"{kind}/{name} cannot be the name of a file of the sandbox.")
-        if len(name) > NAME_MAX_CHARACTERS:
-            raise InvalidJob(f"{name[:NAME_MAX_CHARACTERS]}… is too long for the name of a file of the sandbox.")
-        return f"{self.folder}/{kind}/{name}{SUFFIX}"
-
-    def _value(self, path: str) -> Value | None:
-        lines = self._read(path, LINE_MAX_BYTES)
-        return self._parse(path, lines[lines.rfind(b"\n", 0, -1) + 1 :]).value if lines else None
-
-    def _changes(self, path: str) -> list[Change]:
-        return [self._parse(path, line) for line in self._read(path, THING_MAX_BYTES).splitlines()]
-
-    def _read(self, path: str, last_bytes: int) -> bytes:
-        """The end of a file."""
-        try:
-            descriptor = os.open(path, READ)
-        except FileNotFoundError:
-            return b""
-        try:
-            size = os.fstat(descriptor).st_size
-            data = os.pread(descriptor, last_bytes, max(0, size - last_bytes))
-        finally:
-            os.close(descriptor)
-        if size > THING_MAX_BYTES:
-            raise RunError(f"{path} is full; take its older lines away.")
-        if data and not data.endswith(b"\n"):
-            raise RunError(f"{path} ends in the middle of a line; take that line away.")
-        return data
-
-    def _parse(self, path: str, line: bytes) -> Change:
-        try:
-            return _decode(line)
-        except msgspec.DecodeError as error:
-            raise RunError(f"{path} is not a file of the sandbox ({error}); mend it or move it away.") from error
-
-    def _append(self, path: str, line: bytes) -> None:
-        try:
-            descriptor = os.open(path, APPEND, FILE_MODE)
-        except FileNotFoundError:
-            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, APPEND, FILE_MODE)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
-
     def _read_settings(self) -> Settings:
         try:
             with (self.folder / SETTINGS_FILE).open("rb") as file:
@@ -218,8 +237,13 @@ class SandboxStore:
             raise Unavailable(f"{self.folder}/{SETTINGS_FILE} cannot be understood: {hint}.") from error
 
 
-def _is_thing(file: str) -> bool:
-    return file.endswith(SUFFIX) and not file.startswith(".")
+def check_thing(kind: str, name: str) -> None:
+    """Names come from identifiers; this only makes sure that none is odd. Raises InvalidJob."""
+    parts = (*kind.split("/"), name)
+    if any(not part or part.startswith(".") or "/" in part or "\0" in part or "\n" in part for part in parts):
+        raise InvalidJob(f"{kind}/{name} cannot be the name of a thing of the sandbox.")
+    if len(name) > NAME_MAX_CHARACTERS:
+        raise InvalidJob(f"{name[:NAME_MAX_CHARACTERS]}… is too long for the name of a thing of the sandbox.")
 
 
 def _fail_on_purpose(verb: str, settings: Settings) -> None:
