@@ -1,0 +1,185 @@
+"""Reading a ledger beside its writer: for the command line. Read-only, in short transactions; takes no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+import msgspec
+
+from openportal.errors import LedgerError
+from openportal.templemeads.ledger import tables
+from openportal.templemeads.ledger.format import (
+    BadPosition,
+    Chain,
+    Event,
+    Mark,
+    Recorded,
+    codecs,
+    corrupt,
+    genesis,
+    stream_id,
+)
+from openportal.templemeads.ledger.reading import Decoder, Meta, read_meta
+from openportal.templemeads.ledger.settings import Settings
+from openportal.templemeads.ledger.sqlite import SQLiteReader
+from openportal.templemeads.ledger.subjects import Subjects
+from openportal.templemeads.ledger.tables import ReadBackend, Segment
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What `verify` found. `head` is the digest of the last unit that verifies."""
+
+    ok: bool
+    events: int
+    units: int
+    head: str
+    first_bad: int | None = None
+    """A position; one past the end if the log is shorter than it must be."""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        counts = f"{self.events} events in {self.units} units, head {self.head}"
+        return f"OK: {counts}" if self.ok else f"BAD at position {self.first_bad}: {self.reason}; before it: {counts}"
+
+
+class ReaderStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of a ledger at rest or in use."""
+
+    ledger_id: str
+    generation: int
+    owner: str
+    clean: bool
+    created: float
+    events: int
+    streams: int
+    subjects: int
+    erased: int
+    segments: int
+    checkpoint: int
+    """Position of the newest checkpoint; 0 if there is none."""
+    bytes: int
+
+
+def open_reader(settings: Settings, events: Iterable[type[Event]] = ()) -> Reader:
+    """Events whose class is not given are shown as `Unknown`."""
+    backend: ReadBackend
+    if settings.path is not None:
+        backend = SQLiteReader(settings.path)
+    else:
+        from openportal.templemeads.ledger.postgresql import PostgreSQLReader  # psycopg is an optional dependency
+
+        backend = PostgreSQLReader(settings)
+    try:
+        return Reader(backend, events)
+    except BaseException:
+        backend.close()
+        raise
+
+
+def check_mark(mark: Mark, expected: dict[int, str], wanted: set[str]) -> None:
+    """What is known from elsewhere about this place; what was found is taken out of both."""
+    digest = mark.digest.hex()
+    wanted.discard(digest)
+    if expected.pop(mark.position, digest) != digest:
+        corrupt(mark.position, "a checkpoint or segment knows another digest here")
+
+
+class Reader:
+    """A context manager over a read-only connection."""
+
+    def __init__(self, backend: ReadBackend, events: Iterable[type[Event]]) -> None:
+        self._backend = backend
+        self.meta = self._meta()
+        self._decoder = Decoder(backend, codecs(events, {}), Subjects(backend, 0), tolerant=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._backend.close()
+
+    def _meta(self) -> Meta:
+        meta = read_meta(self._backend)
+        if meta is None:
+            raise LedgerError("there is no ledger here yet; start the agent once")
+        return meta
+
+    def records(
+        self,
+        stream: str | None = None,
+        first: int = 1,
+        last: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Iterator[Recorded]:
+        """Events in order, between two positions (both included) and two times (`until` excluded)."""
+        key = None if stream is None else stream_id(self.meta.ledger_id, stream)
+        for recorded in map(self._decoder.record, self._backend.rows(first - 1, key, last)):
+            if (since is None or recorded.at >= since) and (until is None or recorded.at < until):
+                yield recorded
+
+    def verify(self, witness: str | None = None) -> Report:
+        """The whole chain, its checkpoints and segments. `witness` is a head seen earlier, which must occur in it."""
+        chain = Chain(Mark(0, 0, genesis(self.meta.ledger_id)))
+        try:
+            self._verify(chain, witness)
+        except BadPosition as error:
+            return self._report(chain.mark, first_bad=error.position, reason=error.why)
+        return self._report(chain.mark)
+
+    def stats(self) -> ReaderStats:
+        meta, query = self._meta(), self._backend.query
+        last = self._backend.last_row()
+        return ReaderStats(
+            ledger_id=meta.ledger_id,
+            generation=meta.generation,
+            owner=meta.owner,
+            clean=meta.clean,
+            created=meta.created,
+            events=last.position if last else 0,
+            streams=query("SELECT COUNT(*) FROM streams")[0][0],
+            subjects=query("SELECT COUNT(*) FROM subjects WHERE number > 0 AND name IS NOT NULL")[0][0],
+            erased=query("SELECT COUNT(*) FROM subjects WHERE number > 0 AND name IS NULL")[0][0],
+            segments=query("SELECT COUNT(*) FROM segments")[0][0],
+            checkpoint=query("SELECT COALESCE(MAX(position), 0) FROM checkpoints")[0][0],
+            bytes=self._backend.used_bytes(),
+        )
+
+    def segments(self) -> list[Segment]:
+        return [Segment(*row) for row in self._backend.query(tables.SEGMENTS)]
+
+    def _verify(self, chain: Chain, witness: str | None) -> None:
+        expected: dict[int, str] = dict(self._backend.query(tables.CHECKPOINT_MARKS))
+        expected |= {segment.last: segment.digest_after for segment in self.segments()}
+        wanted = {head for head in (witness, self._meta().closed_at) if head}
+        self._verify_streams()
+        check_mark(chain.mark, expected, wanted)
+        for _ in chain.units(self._backend.rows(0)):
+            check_mark(chain.mark, expected, wanted)
+        end = chain.mark.position
+        for position in sorted(expected):
+            if position < end:
+                corrupt(position, "no unit ends here, and a checkpoint or segment does")
+            corrupt(end + 1, f"the log is shorter than it was: there is a checkpoint or segment up to {position}")
+        if wanted:
+            corrupt(end + 1, f"the log is shorter than it was, or another one: it has no head {min(wanted)}")
+
+    def _verify_streams(self) -> None:
+        for key, name in self._backend.query(tables.STREAMS):
+            if key != stream_id(self.meta.ledger_id, name):
+                row = next(self._backend.rows(0, key), None)
+                corrupt(row.position if row else 1, f"its stream was renamed to {name}")
+
+    def _report(self, mark: Mark, first_bad: int | None = None, reason: str = "") -> Report:
+        return Report(
+            ok=first_bad is None,
+            events=mark.position,
+            units=mark.unit,
+            head=mark.digest.hex(),
+            first_bad=first_bad,
+            reason=reason,
+        )
