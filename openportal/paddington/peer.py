@@ -1,0 +1,85 @@
+"""What the layers above see of a link: who is at the other end, what they are told, what is counted.
+
+Nothing here opens a socket. `exchange.py` and `memory.py` are two implementations of `Links`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+REDIAL_FIRST_MIN_SECONDS = 0.2
+REDIAL_FIRST_MAX_SECONDS = 0.5
+REDIAL_MAX_SECONDS = 5.0
+
+
+class Peer(NamedTuple):
+    """One neighbour: its service name and the zone the two services share."""
+
+    name: str
+    zone: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.zone}"
+
+
+class Handler(Protocol):
+    """What an exchange tells its owner; every call is made on the event loop and must return soon.
+
+    `connected` and `disconnected` of one peer alternate, and `received` comes only between them, in wire order.
+    """
+
+    def connected(self, peer: Peer) -> None: ...
+
+    def received(self, peer: Peer, text: str) -> None: ...
+
+    def disconnected(self, peer: Peer, reason: str) -> None: ...
+
+
+class Links(Protocol):
+    """The links of one service; `Exchange` has them over sockets, `MemoryExchange` inside one process."""
+
+    @property
+    def stats(self) -> Stats: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def send(self, peer: Peer, text: str) -> None:
+        """Queue `text` for `peer`; raises NotConnected, QueueFull, or FrameError when it is too long for a frame."""
+
+    def drop(self, peer: Peer, reason: str) -> None:
+        """End the link to `peer`, after what was queued has been written; without a link, do nothing."""
+
+    def pause_new_links(self, paused: bool) -> None:
+        """While paused, accept nothing and dial nobody; the links that are up stay up."""
+
+    def connected_peers(self) -> tuple[Peer, ...]: ...
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters since the start; a frame carries one message, or several to a peer that reads batches."""
+
+    frames_in: int = 0
+    frames_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)  # frames dropped, by error class; the link stayed up
+    refused: Counter[str] = field(default_factory=Counter)  # connections turned away, by cause
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """When to dial again: a random first wait, doubled after every attempt that came to nothing, up to a limit."""
+
+    first_min_seconds: float = REDIAL_FIRST_MIN_SECONDS
+    first_max_seconds: float = REDIAL_FIRST_MAX_SECONDS
+    max_seconds: float = REDIAL_MAX_SECONDS
+
+    def delay(self, failures: int, fraction: float) -> float:
+        """Seconds to wait after `failures` fruitless attempts; `fraction` is the jitter, from 0 to 1."""
+        first = self.first_min_seconds + fraction * (self.first_max_seconds - self.first_min_seconds)
+        return min(first * 2.0 ** min(failures, 16), self.max_seconds)
