@@ -2,7 +2,9 @@
 
     .venv/bin/python bench/chain.py                       one at a time, then 32 in flight, 20 s each
     .venv/bin/python bench/chain.py --seconds 300 --flight 32 --verb add_user
-    .venv/bin/python bench/chain.py --open 2000           with 2,000 jobs open that nobody finishes
+    .venv/bin/python bench/chain.py --open 2000           with 2,000 jobs open for an instance that is down
+    .venv/bin/python bench/chain.py --localaccount        real useradd, in a mount namespace with its own /etc (root)
+    .venv/bin/python bench/chain.py --restart             and at the end: kill all, start all, time to the first job
 
 Prints jobs/s, latencies, and for every agent: CPU per job, memory, bytes of log per job. Each job is one signed POST /run
 over a kept-alive connection (and /status if it was not finished by then); a job counts when its result was read.
@@ -15,6 +17,9 @@ import asyncio
 import hashlib
 import json
 import os
+import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 import tomllib
@@ -26,10 +31,12 @@ from typing import Any
 
 import uvloop
 
-from openportal.cli.facility import CHAIN, HOST, Facility
+from openportal.cli.facility import CHAIN, HOST, MEMBERS, Facility, Member
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+OWN_ETC = "OPENPORTAL_BENCH_OWN_ETC"
+DOWN = Member("down", "op-cluster", "Instance", ("clusters",))
 
 
 class Connection:
@@ -119,7 +126,13 @@ def rss_megabytes(pid: int) -> float:
 
 
 def log_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file() and "reserve" not in path.name)
+    """What the events take in the database, without the write-ahead log and the free pages."""
+    with sqlite3.connect(f"file:{folder}/ledger.sqlite?mode=ro", uri=True) as database:
+        [(pages, free, size)] = database.execute(
+            "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        )
+    database.close()
+    return int((pages - free) * size)
 
 
 def measure(facility: Facility, key: bytes, verb: str, flight: int, seconds: float, tag: str) -> Tally:
@@ -151,19 +164,75 @@ def main() -> None:
     parser.add_argument("--flight", type=int, nargs="*", default=[1, 32])
     parser.add_argument("--verb", nargs="*", default=["add_user", "is_blocked_user"])
     parser.add_argument("--log-level", default="warning")
+    parser.add_argument("--open", type=int, default=0)
+    parser.add_argument("--localaccount", action="store_true")
+    parser.add_argument("--restart", action="store_true")
     options = parser.parse_args()
+    if options.localaccount:
+        in_own_etc()
     with (
         tempfile.TemporaryDirectory(prefix="openportal-bench-") as folder,
-        Facility(Path(folder), log_level=options.log_level) as facility,
+        Facility(Path(folder), (*MEMBERS, DOWN), log_level=options.log_level) as facility,
     ):
-        facility.lay_out()
+        facility.lay_out({"acct": {"extras": {}}} if options.localaccount else None)
         key = bytes.fromhex(tomllib.loads(facility.client_file.read_text())["key"]["data"])
-        facility.start()
+        facility.start([member.name for member in MEMBERS])
         print(f"ready after {facility.wait_ready():.1f} s")
         uvloop.run(warm_up(facility, key))
+        if options.open:
+            uvloop.run(open_jobs(facility.http_port, key, options.open))
         for verb in options.verb:
             for flight in options.flight:
                 measure(facility, key, verb, flight, options.seconds, f"f{flight}u")
+        if options.restart:
+            restart(facility, key)
+
+
+def in_own_etc() -> None:
+    """Run this program again with a copy of /etc that it may change."""
+    if os.environ.get(OWN_ETC):
+        return
+    with tempfile.TemporaryDirectory(prefix="openportal-etc-") as folder:
+        script = f'cp -a /etc {folder}/etc && mount --bind {folder}/etc /etc && exec "$@"'
+        command = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            sys.executable,
+            *sys.argv,
+        ]
+        sys.exit(subprocess.run(command, env={**os.environ, OWN_ETC: "1"}, check=False).returncode)
+
+
+async def open_jobs(port: int, key: bytes, count: int) -> None:
+    """Ask for jobs that stay open: their instance is known and down."""
+    numbers = iter(range(count))
+
+    async def worker() -> None:
+        connection = Connection(port, key)
+        await connection.open()
+        for number in numbers:
+            await connection.post("run", {"command": f"brics.aip1.clusters.{DOWN.name} get_users o{number}.brics"})
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(128)))
+    print(f"{count} jobs opened in {time.perf_counter() - begin:.0f} s")
+
+
+def restart(facility: Facility, key: bytes) -> None:
+    """kill -9 of all, start of all: how long until a job has gone through."""
+    names = list(facility.processes)
+    facility.kill(names)
+    begin = time.perf_counter()
+    facility.start(names)
+    facility.wait_ready()
+    uvloop.run(warm_up(facility, key))
+    print(f"killed all: first job done {time.perf_counter() - begin:.1f} s after they were started again")
 
 
 async def warm_up(facility: Facility, key: bytes) -> None:
@@ -174,7 +243,9 @@ async def warm_up(facility: Facility, key: bytes) -> None:
         try:
             await one_job(connection, "add_project p0.brics", tally)
         except RuntimeError:  # the portal has not connected yet
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
+            connection = Connection(facility.http_port, key)
+            await connection.open()
             continue
         if not tally.failed:
             return

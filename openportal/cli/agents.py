@@ -12,7 +12,7 @@ from typing import Any
 import click
 import uvloop
 
-from openportal.cli.compose import serve
+from openportal.cli.compose import NoLeaf, serve
 from openportal.cli.oneshot import run_once
 from openportal.cli.settings import Word, attach, config_path
 from openportal.errors import OpenPortalError
@@ -48,11 +48,15 @@ def _run_command(defaults: AgentDefaults) -> click.Command:
     def run(ctx: click.Context, one_shot: tuple[str, ...], repeat: int, sender: str, zone: str, log_level: str) -> None:
         config = _load(config_path(ctx), defaults)
         configure("warning" if one_shot else log_level, sys.stderr)
-        if one_shot:
-            commands = [command for command in one_shot for _ in range(repeat)]
-            asyncio.run(run_once(config, defaults.command, commands, sender, zone))
-        else:
-            sys.exit(run_until_stopped(config, defaults.command))
+        commands = [command for command in one_shot for _ in range(repeat)]
+        try:
+            if commands:
+                asyncio.run(run_once(config, defaults.command, commands, sender, zone))
+            else:
+                sys.exit(run_until_stopped(config, defaults.command))
+        except NoLeaf as error:
+            click.echo(f"{defaults.command}: {error}", err=True)
+            sys.exit(EXIT_NO_LEAF)
 
     return run
 
@@ -66,7 +70,7 @@ def _load(path: Path, defaults: AgentDefaults) -> AgentConfig:
 
 
 def run_until_stopped(config: AgentConfig, command: str) -> int:
-    """Run an agent in the foreground; the exit code says whether it ended in good order."""
+    """Run an agent in the foreground; the exit code says whether it ended in good order. Raises NoLeaf."""
 
     async def main() -> str:
         quiet_collector()
@@ -78,6 +82,8 @@ def run_until_stopped(config: AgentConfig, command: str) -> int:
 
     try:
         reason = uvloop.run(main())
+    except NoLeaf:
+        raise
     except OpenPortalError as error:
         click.echo(f"{command}: {error}", err=True)
         return EXIT_FAILED

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from openportal.agents.account.local import LocalAccounts
-from openportal.agents.filesystem.directories import Directories
-from openportal.agents.filesystem.volumes import Volumes
 from openportal.agents.instance import InstanceRole
 from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
-from openportal.agents.sandbox.account import SandboxAccounts
-from openportal.agents.sandbox.filesystem import SandboxFilesystem
-from openportal.agents.sandbox.scheduler import SandboxScheduler
-from openportal.agents.sandbox.store import SandboxStore
 from openportal.errors import ConfigError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
@@ -32,7 +24,9 @@ from openportal.templemeads.metrics import Metrics
 Handlers = Mapping[type[Instruction], Handler]
 Connect = Callable[[Agent], Links]
 
-SANDBOX_EXTRA = "sandbox"
+
+class NoLeaf(ConfigError):
+    """This kind of agent has no leaf system of its own, and its file names no sandbox."""
 
 
 class Part(Protocol):
@@ -61,35 +55,11 @@ def schema_name(agent: str) -> str:
     return "op_" + "".join(c if c.isalnum() else "_" for c in agent.lower())
 
 
-def leaf_handlers(config: AgentConfig, command: str) -> Handlers:
-    """What the leaf of this agent can do. Raises ConfigError if there is none."""
-    sandbox = config.extras.get(SANDBOX_EXTRA)
-    if sandbox:
-        return sandbox_handlers(config, SandboxStore(Path(sandbox)))
-    if command == "op-localaccount":
-        return LocalAccounts(config.extras).handlers()
-    if command == "op-filesystem":
-        return Directories(Volumes.of(config.tables), config.extras).handlers()
-    raise ConfigError(
-        f"{command} has no leaf system of its own yet: `extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
-    )
-
-
-def sandbox_handlers(config: AgentConfig, store: SandboxStore) -> Handlers:
-    match config.agent:
-        case "Account":
-            return SandboxAccounts(store).handlers()
-        case "Filesystem":
-            volumes = Volumes.of(config.tables)
-            return SandboxFilesystem(store, volumes if volumes.user_volumes else None).handlers()
-        case _:
-            return SandboxScheduler(store).handlers()
-
-
 def build_agent(config: AgentConfig, command: str, connect: Connect | None = None) -> Agent:
     """The agent of a file, with real links unless `connect` makes others."""
     service = config.service
-    neighbours = [Peer(p.name, p.zone) for p in (*service.clients, *service.servers)]
+    neighbours = [Peer(client.name, client.zone) for client in service.clients]
+    neighbours += [Peer(server.name, server.zone) for server in service.servers]
     connect = connect or (lambda agent: Exchange(service, agent))
     return make_agent(config, command, neighbours, connect)
 
@@ -114,6 +84,8 @@ def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connec
             role = bridge = BridgeRole(lambda: holder[0].core.offerings)
             handlers = bridge.handlers()
         case _:
+            from openportal.cli.leaves import leaf_handlers
+
             handlers = leaf_handlers(config, command)
             role = LeafRole(config.agent, handlers)
     agent = Agent(config.service.name, role, handlers, ledger_settings(config), neighbours, connect)
@@ -161,10 +133,11 @@ async def serve(config: AgentConfig, command: str, stopping: asyncio.Event) -> s
 
 async def until_ended(agent: Agent, control: AgentControl, stopping: asyncio.Event) -> str:
     assert agent.failed is not None
-    stop = asyncio.ensure_future(stopping.wait())
-    restart = asyncio.ensure_future(control.restart_requested.wait())
+    stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
+    restart: asyncio.Future[Any] = asyncio.ensure_future(control.restart_requested.wait())
+    endings: set[asyncio.Future[Any]] = {stop, restart, agent.failed}
     try:
-        await asyncio.wait({stop, restart, agent.failed}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.cancel()
         restart.cancel()

@@ -9,8 +9,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-REDIAL_FIRST_MIN_SECONDS = 0.2
-REDIAL_FIRST_MAX_SECONDS = 0.5
+REDIAL_FIRST_MIN_SECONDS = 0.1
+REDIAL_FIRST_MAX_SECONDS = 0.3
+REDIAL_QUICK_MAX_SECONDS = 1.0
+REDIAL_QUICK_ATTEMPTS = 30
 REDIAL_MAX_SECONDS = 5.0
 
 
@@ -73,13 +75,19 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """When to dial again: a random first wait, doubled after every attempt that came to nothing, up to a limit."""
+    """When to dial again: a random first wait that doubles with every attempt in vain.
+
+    A peer that was there a moment ago is most likely being restarted, so the first attempts stay close together.
+    """
 
     first_min_seconds: float = REDIAL_FIRST_MIN_SECONDS
     first_max_seconds: float = REDIAL_FIRST_MAX_SECONDS
     max_seconds: float = REDIAL_MAX_SECONDS
+    quick_max_seconds: float = REDIAL_QUICK_MAX_SECONDS
+    quick_attempts: int = REDIAL_QUICK_ATTEMPTS
 
     def delay(self, failures: int, fraction: float) -> float:
         """Seconds to wait after `failures` fruitless attempts; `fraction` is the jitter, from 0 to 1."""
         first = self.first_min_seconds + fraction * (self.first_max_seconds - self.first_min_seconds)
-        return min(first * 2.0 ** min(failures, 16), self.max_seconds)
+        longest = self.quick_max_seconds if failures < self.quick_attempts else self.max_seconds
+        return min(first * 2.0 ** min(failures, 16), longest, self.max_seconds)

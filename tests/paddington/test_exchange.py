@@ -769,8 +769,9 @@ def test_our_frames_are_those_of_the_protocol_object() -> None:
 
 def test_backoff() -> None:
     backoff = Backoff()
-    assert (backoff.delay(0, 0.0), backoff.delay(0, 1.0)) == (0.2, 0.5)
-    assert backoff.delay(2, 0.5) == pytest.approx(1.4)
+    assert (backoff.delay(0, 0.0), backoff.delay(0, 1.0)) == (0.1, pytest.approx(0.3))
+    assert backoff.delay(2, 0.5) == pytest.approx(0.8)
+    assert backoff.delay(29, 0.5) == 1.0
     assert backoff.delay(10_000, 0.0) == 5.0
 
 
