@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, Protocol
 
 from openportal.agents.instance import InstanceRole
@@ -20,6 +21,8 @@ from openportal.templemeads.core import Role
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.metrics import Metrics
+
+RELOAD_PAUSE_SECONDS = 1.0
 
 Handlers = Mapping[type[Instruction], Handler]
 Connect = Callable[[Agent], Links]
@@ -108,8 +111,25 @@ class MetricsPart:
         await self._metrics.stop()
 
 
-async def serve(config: AgentConfig, command: str, stopping: asyncio.Event) -> str:
-    """Run the agent until it is asked to stop, or its ledger fails; returns why it ended."""
+class Ending(Enum):
+    """Why an agent ended."""
+
+    STOPPED = "stopped"
+    RESTART = "a restart was asked for"
+    LEDGER_FAILED = "the ledger failed"
+
+
+async def serve(config: AgentConfig, command: str, stopping: asyncio.Event) -> Ending:
+    """Run the agent until it is asked to stop; one whose ledger failed starts again from what is on the disk."""
+    while True:
+        ending = await serve_once(config, command, stopping)
+        if ending is not Ending.LEDGER_FAILED:
+            return ending
+        await asyncio.sleep(RELOAD_PAUSE_SECONDS)
+
+
+async def serve_once(config: AgentConfig, command: str, stopping: asyncio.Event) -> Ending:
+    """One life of the agent, from its ledger to its ending."""
     agent = build_agent(config, command)
     control = AgentControl(agent)
     agent.control = control
@@ -131,7 +151,7 @@ async def serve(config: AgentConfig, command: str, stopping: asyncio.Event) -> s
         await agent.stop()
 
 
-async def until_ended(agent: Agent, control: AgentControl, stopping: asyncio.Event) -> str:
+async def until_ended(agent: Agent, control: AgentControl, stopping: asyncio.Event) -> Ending:
     assert agent.failed is not None
     stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
     restart: asyncio.Future[Any] = asyncio.ensure_future(control.restart_requested.wait())
@@ -141,6 +161,6 @@ async def until_ended(agent: Agent, control: AgentControl, stopping: asyncio.Eve
     finally:
         stop.cancel()
         restart.cancel()
-    if agent.failed.done():
-        return f"the ledger failed: {agent.failed.result()}"
-    return "a restart was asked for" if control.restart_requested.is_set() else "stopped"
+    if stopping.is_set():
+        return Ending.STOPPED
+    return Ending.LEDGER_FAILED if agent.failed.done() else Ending.RESTART
