@@ -107,7 +107,8 @@ def add_user(i: verbs.AddUser) -> Steps:
         try:
             mapping = yield from add_user_once(i)
         except (AskFailed, RunError) as failure:
-            if attempt < ADD_USER_ATTEMPTS and getattr(failure, "kind", "run") not in FINAL_KINDS:
+            kind = failure.wire_kind if isinstance(failure, RunError) else failure.kind
+            if attempt < ADD_USER_ATTEMPTS and kind not in FINAL_KINDS:
                 continue
             if not existed:
                 yield [Ask(ACCOUNT, f"remove_user {i.user}")]
@@ -255,7 +256,9 @@ def everywhere(instruction: str) -> Steps:
 def raise_failures(outcomes: dict[str, Outcome]) -> None:
     failed = {system: outcome for system, outcome in outcomes.items() if not outcome.ok}
     if failed:
-        raise RunError("; ".join(f"{system.lower()}: {outcome.result}" for system, outcome in failed.items()))
+        kinds = {outcome.kind for outcome in failed.values()}
+        text = "; ".join(f"{system.lower()}: {outcome.result}" for system, outcome in failed.items())
+        raise RunError(text, kinds.pop() if len(kinds) == 1 else None)
 
 
 def user_of(mapping: str) -> str:

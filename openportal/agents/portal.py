@@ -14,7 +14,17 @@ from openportal.grammar.destination import Destination
 from openportal.grammar.instructions import (
     AddOfferings,
     CreateProject,
+    GetAward,
+    GetAwards,
     GetOfferings,
+    GetProject,
+    GetProjectMapping,
+    GetProjects,
+    GetStorageReport,
+    GetStorageReports,
+    GetUsageReport,
+    GetUsageReports,
+    GetUsers,
     Instruction,
     RemoveOfferings,
     RemoveProject,
@@ -28,6 +38,10 @@ from openportal.templemeads.handlers import Handler, Run
 from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS
 from openportal.templemeads.saga import Ask, Finished, Outcome, Steps
 
+OF_OFFERINGS = frozenset({
+    CreateProject, UpdateProject, RemoveProject, GetProject, GetAward, GetAwards, GetProjects, GetProjectMapping,
+    GetUsers, GetUsageReport, GetUsageReports, GetStorageReport, GetStorageReports,
+})  # fmt: skip
 VIRTUAL_EVENTS: dict[type[Instruction], str] = {
     CreateProject: "AwardAdded",
     UpdateProject: "AwardChanged",
@@ -66,12 +80,14 @@ class PortalRole:
     def passing(self, here: Here) -> Work | None:
         """Only what another portal asks of an offering passes through; everything else has to come by `submit`."""
         resource = here.destination.next_after(here.me) or ""
-        offering = f"{resource}.{here.me}.{here.sender.rpartition('@')[0]}"
+        offering = f"{resource}.{here.me}.{here.sender}"
         if offering not in self._offerings():
             raise Unroutable(
                 f"{here.me} has no offering {offering}: its portal software has to register it (sync_offerings)"
             )
         instruction = parse_instruction(here.text)
+        if type(instruction) not in OF_OFFERINGS:
+            raise Unsupported(f"{offering} is an offering: it does not answer {instruction.verb}")
         return Work(
             instruction,
             lambda: to_software(here, resource, instruction),

@@ -33,7 +33,7 @@ class LeafRole:
     def work(self, here: Here) -> Work:
         instruction = parse_instruction(here.text)
         if type(instruction) not in self._handlers:
-            raise Unsupported(f"{here.me} is a {self.agent_type.lower()} agent: it does not answer {instruction.verb}")
+            raise Unsupported(f"{here.me}, the {self.agent_type.lower()} agent, does not answer {instruction.verb}")
         return Work(instruction, subject=instruction.subject, changes=instruction.changes)
 
     def passing(self, here: Here) -> Work | None:

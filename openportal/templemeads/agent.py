@@ -14,7 +14,7 @@ import asyncio
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
@@ -29,7 +29,7 @@ from openportal.templemeads.core import Core, CoreImage, Ready, Role
 from openportal.templemeads.events import AGENT_STREAM, EVENTS, AgentStarted, AgentStopped
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.job import Job, State
-from openportal.templemeads.ledger import Ledger, Settings
+from openportal.templemeads.ledger import Event, Ledger, Settings
 from openportal.templemeads.saga import Ask, Outcome
 
 ENGINE = "templemeads"
@@ -49,7 +49,11 @@ class Control(Protocol):
 
     def received(self, peer: str, kind: str, body: Any) -> None: ...
 
+    def staged(self, events: Sequence[tuple[str, Event]], at: float) -> None: ...
+
     def ended(self, job: Job, seconds: float) -> None: ...
+
+    def registered(self, peer: str) -> None: ...
 
     def disconnected(self, peer: str) -> None: ...
 
@@ -208,6 +212,8 @@ class Agent:
                 log.info("delete ignored", agent=self.name, peer=peer)
             case "Register":
                 self.core.registered(peer, str(body.get("agent", "")), now)
+                if self.control is not None:
+                    self.control.registered(peer)
             case "Sync":
                 jobs = (body.get("state") or {}).get("jobs")
                 self.core.sync(peer, jobs if isinstance(jobs, list) else [], now)
@@ -227,6 +233,7 @@ class Agent:
 
     def perform(self) -> None:
         """Store what was decided, then let it out."""
+        began = time.perf_counter()
         while runs := self.core.take_runs():
             for peer, id in runs:
                 self._run(peer, id)
@@ -243,6 +250,8 @@ class Agent:
                 self.ledger.submit(ready.events, self.clock(), partial(self._release, ready) if leaves else None)
             except CommitFailed as error:
                 log.debug("not stored", agent=self.name, reason=str(error))
+        if self.control is not None and ready.events:
+            self.control.staged(ready.events, began)
         if self.control is not None and ready.ended:
             now = self.clock()
             for job in ready.ended:

@@ -1,7 +1,7 @@
 """Everything that an agent writes into its ledger, one class per fact.
 
-Events of a board live on that board's stream (`board:<name>@<zone>`); facts about the agent itself on `agent`. The fields
-in PRIVATE are sealed under the key of `subject`, so that a person can be erased without touching the log.
+Events of a board live on that board's stream (`board:<name>@<zone>`); facts about the agent itself on `agent`. The
+fields in PRIVATE are sealed under the key of `subject`, so that a person can be erased without touching the log.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def project_of(subject: str) -> str:
 def conflict(one: str, other: str) -> bool:
     """Whether two subjects may not be changed at the same time."""
     project = project_of(one)
-    return project == project_of(other) and (one == other or one == project or other == project)
+    return project == project_of(other) and (one == other or project in (one, other))
 
 
 class Lanes(Generic[T]):

@@ -22,6 +22,8 @@ from openportal.grammar.identifiers import ProjectMapping
 from openportal.templemeads.handlers import Handler, Run
 
 LIMIT_MAX_SECONDS = 2**63 - 1
+LIMIT_MAX_DIGITS = 19
+UNIT_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 
 class SandboxScheduler:
@@ -123,6 +125,10 @@ def _associations(group: str) -> str:
 
 
 def _seconds(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > LIMIT_MAX_SECONDS:
-        raise InvalidJob(f"{text!r} is not a limit: a whole number of node seconds.")
-    return int(text)
+    """Node seconds of `36000` or `10 hours`."""
+    number, _, unit = text.partition(" ")
+    factor = UNIT_SECONDS.get(unit.strip().lower().removesuffix("s") or "second", 0)
+    decimal = number.isascii() and number.isdecimal() and len(number) <= LIMIT_MAX_DIGITS
+    if not decimal or not factor or int(number) * factor > LIMIT_MAX_SECONDS:
+        raise InvalidJob(f"{text!r} is not a limit: a whole number of node seconds, minutes, hours or days.")
+    return int(number) * factor

@@ -162,8 +162,10 @@ class GroupCommit:
     def _schedule(self) -> None:
         """Flush after the next turn: work that this one set going (a leaf's first intent) joins the same batch."""
         self._scheduled = True
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._flush)
+        asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self, deliver: bool = True) -> None:
         self._scheduled = False

@@ -214,6 +214,7 @@ async def test_scheduler(scheduler: SandboxScheduler) -> None:
             (f"is_local_user_added {USER}", True),
             (f"get_local_limit {PROJECT}", {"seconds": 0}),
             (f"set_local_limit {PROJECT} 36000", {"seconds": 36000}),
+            (f"set_local_limit {PROJECT} 10 hours", {"seconds": 36000}),
             (f"get_local_limit {PROJECT}", {"seconds": 36000}),
             (f"get_local_usage_report {PROJECT} 2026-11-24:2026-11-24", report),
             (f"remove_local_user {USER}", None),
@@ -292,6 +293,6 @@ async def test_email_addresses_and_bad_limits(accounts: Leaf, filesystem: Leaf, 
     for leaf in (accounts, filesystem, scheduler):
         with pytest.raises(InvalidJob, match="e-mail"):
             await answer(leaf, f"is_local_user_added {email}")
-    for limit in ("-5", "1.5", "ten", "9" * 30):
+    for limit in ("-5", "1.5", "ten", "9" * 30, "1 fortnight", "1.5 hours"):
         with pytest.raises(InvalidJob, match="is not a limit"):
             await answer(scheduler, f"set_local_limit {PROJECT} {limit}")
