@@ -88,6 +88,9 @@ class PortalRole:
         instruction = parse_instruction(here.text)
         if type(instruction) not in OF_OFFERINGS:
             raise Unsupported(f"{offering} is an offering: it does not answer {instruction.verb}")
+        owner = instruction.owning_portal
+        if owner is not None and owner != here.sender:
+            raise InvalidJob(f"{here.sender} may ask {offering} for its own projects only, not for those of {owner}")
         return Work(
             instruction,
             lambda: to_software(here, resource, instruction),

@@ -64,7 +64,11 @@ def build_agent(config: AgentConfig, command: str, connect: Connect | None = Non
     neighbours = [Peer(client.name, client.zone) for client in service.clients]
     neighbours += [Peer(server.name, server.zone) for server in service.servers]
     connect = connect or (lambda agent: Exchange(service, agent))
-    return make_agent(config, command, neighbours, connect)
+    agent = make_agent(config, command, neighbours, connect)
+    declared = [(Peer(client.name, client.zone), client.type) for client in service.clients]
+    declared += [(Peer(server.name, server.zone), server.type) for server in service.servers]
+    agent.declared = {str(peer): agent_type for peer, agent_type in declared if agent_type is not None}
+    return agent
 
 
 def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connect: Connect) -> Agent:

@@ -78,6 +78,7 @@ class Agent:
         self.core = Core(name, role, self.peers)
         self.links = connect(self)
         self.control: Control | None = None
+        self.declared: Mapping[str, str] = {}  # peer -> the agent type that our configuration gives it
         self.failed: asyncio.Future[str] | None = None
         self._handlers = handlers
         self._settings = ledger
@@ -211,7 +212,7 @@ class Agent:
             case "Delete":
                 log.info("delete ignored", agent=self.name, peer=peer)
             case "Register":
-                self.core.registered(peer, str(body.get("agent", "")), now)
+                self._register(peer, str(body.get("agent", "")), now)
                 if self.control is not None:
                     self.control.registered(peer)
             case "Sync":
@@ -221,6 +222,15 @@ class Agent:
                 log.warning("peer reports an error", agent=self.name, peer=peer, reason=str(body.get("error"))[:500])
             case _ if self.control is not None:
                 self.control.received(peer, kind, body)
+
+    def _register(self, peer: str, agent_type: str, now: float) -> None:
+        """A peer says what it is; one that our configuration calls something else is turned away."""
+        declared = self.declared.get(peer)
+        if declared is not None and declared != agent_type:
+            log.error("wrong agent type", agent=self.name, peer=peer, declared=declared, registered=agent_type)
+            self.links.drop(self.peers[peer], f"it registered as {agent_type}, and is configured as {declared}")
+            return
+        self.core.registered(peer, agent_type, now)
 
     def send(self, peer: str, command: dict[str, Any]) -> None:
         """Send a command now. A link that is gone or stuck is no error: what matters is on the board."""
