@@ -141,6 +141,14 @@ def test_what_is_not_offered_is_refused() -> None:
             )
 
 
+def test_an_offering_answers_a_portal_for_its_own_projects_only() -> None:
+    role = Offered(OFFERING).role
+    asked = "allocator.site.cluster1", "allocator", "Portal"
+    assert role.passing(here("get_project p.allocator", *asked)) is not None
+    with pytest.raises(InvalidJob, match="not for those of other"):
+        role.passing(here("get_project p.other", *asked))
+
+
 def test_an_offering_answers_for_awards_only() -> None:
     role = Offered(OFFERING).role
     for verb in VERBS.values():
