@@ -250,26 +250,13 @@ def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float
         name=agent.name,
         agent_type=msgspec.convert(agent.role.agent_type, AgentType),
         connected=True,
-        active_jobs=jobs.active,
-        pending_jobs=jobs.pending,
-        running_jobs=jobs.running,
-        completed_jobs=totals.completed + totals.failed + totals.expired,
-        duplicate_jobs=jobs.duplicate,
-        successful_jobs=totals.completed,
-        expired_jobs=totals.expired,
-        errored_jobs=totals.failed,
-        inflight_jobs=jobs.inflight,
-        queued_jobs=jobs.queued,
+        **counts_of(jobs, totals),
+        **totals.times.summary(),
         worker_count=MAX_RUNNING,
         memory_bytes=memory_bytes(),
         cpu_percent=usage.cpu_percent(),
         system_memory_total=system_memory_bytes(),
         system_cpus=os.cpu_count() or 1,
-        **totals.times.summary(),
-        total_completed=totals.completed,
-        total_failed=totals.failed,
-        total_expired=totals.expired,
-        total_slow=totals.slow,
         start_time=moment(started),
         current_time=moment(now),
         uptime_seconds=max(0, int(now - started)),
@@ -278,6 +265,26 @@ def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float
         last_updated=moment(now),
     )
     return msgspec.structs.asdict(info) | extras(agent, jobs, totals)
+
+
+def counts_of(jobs: Open, totals: Totals) -> Json:
+    """The counts of a HealthInfo: open jobs of this moment, others since the start."""
+    return {
+        "active_jobs": jobs.active,
+        "pending_jobs": jobs.pending,
+        "running_jobs": jobs.running,
+        "completed_jobs": totals.completed + totals.failed + totals.expired,
+        "duplicate_jobs": jobs.duplicate,
+        "successful_jobs": totals.completed,
+        "expired_jobs": totals.expired,
+        "errored_jobs": totals.failed,
+        "inflight_jobs": jobs.inflight,
+        "queued_jobs": jobs.queued,
+        "total_completed": totals.completed,
+        "total_failed": totals.failed,
+        "total_expired": totals.expired,
+        "total_slow": totals.slow,
+    }
 
 
 def extras(agent: Agent, jobs: Open, totals: Totals) -> Json:
