@@ -47,7 +47,7 @@ def _run_command(defaults: AgentDefaults) -> click.Command:
     @click.pass_context
     def run(ctx: click.Context, one_shot: tuple[str, ...], repeat: int, sender: str, zone: str, log_level: str) -> None:
         config = _load(config_path(ctx), defaults)
-        configure("warning" if one_shot else log_level, sys.stderr)
+        configure("error" if one_shot else log_level, sys.stderr)  # what fails is told at the end
         commands = [command for command in one_shot for _ in range(repeat)]
         try:
             if commands:

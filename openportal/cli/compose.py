@@ -20,7 +20,6 @@ from openportal.templemeads.control import AgentControl
 from openportal.templemeads.core import Role
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.ledger import Settings
-from openportal.templemeads.metrics import Metrics
 
 RELOAD_PAUSE_SECONDS = 1.0
 
@@ -100,21 +99,6 @@ def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connec
     return agent
 
 
-class MetricsPart:
-    """The Prometheus endpoint."""
-
-    def __init__(self, config: AgentConfig, agent: Agent, control: AgentControl) -> None:
-        self._metrics = Metrics(agent, control)
-        self._ip, self._port = config.metrics.ip, config.metrics.port
-
-    async def start(self) -> None:
-        if self._port is not None:
-            await self._metrics.start(self._ip, self._port)
-
-    async def stop(self) -> None:
-        await self._metrics.stop()
-
-
 class Ending(Enum):
     """Why an agent ended."""
 
@@ -137,11 +121,7 @@ async def serve_once(config: AgentConfig, command: str, stopping: asyncio.Event)
     agent = build_agent(config, command)
     control = AgentControl(agent)
     agent.control = control
-    parts: list[Part] = [MetricsPart(config, agent, control)]
-    if config.agent == "Bridge":
-        from openportal.cli.bridge_part import BridgePart
-
-        parts.append(BridgePart(config, agent, control))
+    parts = parts_of(config, agent, control)
     await agent.start()
     started: list[Part] = []
     try:
@@ -153,6 +133,20 @@ async def serve_once(config: AgentConfig, command: str, stopping: asyncio.Event)
         for part in reversed(started):
             await part.stop()
         await agent.stop()
+
+
+def parts_of(config: AgentConfig, agent: Agent, control: AgentControl) -> list[Part]:
+    """What runs beside the agent; each part is loaded only where it is wanted."""
+    parts: list[Part] = []
+    if config.metrics.port is not None:
+        from openportal.cli.metrics_part import MetricsPart
+
+        parts.append(MetricsPart(config.metrics.ip, config.metrics.port, agent, control))
+    if config.agent == "Bridge":
+        from openportal.cli.bridge_part import BridgePart
+
+        parts.append(BridgePart(config, agent, control))
+    return parts
 
 
 async def until_ended(agent: Agent, control: AgentControl, stopping: asyncio.Event) -> Ending:
