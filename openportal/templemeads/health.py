@@ -86,8 +86,8 @@ class HealthInfo(msgspec.Struct, kw_only=True):
 
 
 def moment(unix_seconds: float) -> str:
-    """A time as it travels in reports."""
-    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """A time as it travels in reports: as fine as we have it, since 0.32.2 takes no report older than its question."""
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def checked(health: Any, depth: int = 0) -> Json | None:

@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from openportal.cli.facility import HOST, free_ports
+from openportal.cli.facility import HOST, Member, free_ports
 from tests.processes.load import Load
+
+ZONE = "allocator>brics"
+PORTALS = (
+    Member("bridge", "op-bridge", "Bridge", ("brics",)),
+    Member("allocator", "op-portal", "Portal"),
+    Member("office", "op-bridge", "Bridge", ("allocator",)),
+    Member("brics", "op-portal", "Portal", (f"allocator@{ZONE}",)),
+)
+"""Our portal and another one, each with its bridge: `office` asks for awards, what is behind `bridge` grants them."""
 
 
 class Software:

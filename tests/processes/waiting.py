@@ -37,9 +37,17 @@ async def until_async(look: Callable[[], T], what: str, seconds: float = PATIENC
 
 async def ended(load: Load, command: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
     """The job of a command, once it has ended."""
-    answer = await load.call("run", {"command": command})
+    return await end_of(load, await accepted(load, command, seconds), seconds)
+
+
+async def accepted(load: Load, command: str, seconds: float = PATIENCE_SECONDS) -> str:
+    """The id of a command's job. A bridge that asks to be asked later (503) is."""
+    deadline = time.monotonic() + seconds
+    while (answer := await load.call("run", {"command": command})).status_code == 503:
+        assert time.monotonic() < deadline, answer.text
+        await asyncio.sleep(POLL_SECONDS)
     assert answer.status_code == 200, answer.text
-    return await end_of(load, answer.json()["id"], seconds)
+    return str(answer.json()["id"])
 
 
 async def end_of(load: Load, id: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
