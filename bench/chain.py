@@ -6,8 +6,8 @@
     .venv/bin/python bench/chain.py --localaccount        real useradd, in a mount namespace with its own /etc (root)
     .venv/bin/python bench/chain.py --restart             and at the end: kill all, start all, time to the first job
 
-Prints jobs/s, latencies, and for every agent: CPU per job, memory, bytes of log per job. Each job is one signed POST /run
-over a kept-alive connection (and /status if it was not finished by then); a job counts when its result was read.
+Prints jobs/s, latencies, and for every agent: CPU per job, memory, bytes of log per job. Each job is one signed POST
+/run over a kept-alive connection (and /status if it was not finished by then); it counts when its result was read.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ def rss_megabytes(pid: int) -> float:
 def log_bytes(folder: Path) -> int:
     """What the events take in the database, without the write-ahead log and the free pages."""
     with sqlite3.connect(f"file:{folder}/ledger.sqlite?mode=ro", uri=True) as database:
-        [(pages, free, size)] = database.execute(
-            "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        pages, free, size = (
+            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
     database.close()
     return int((pages - free) * size)
@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--open", type=int, default=0)
     parser.add_argument("--localaccount", action="store_true")
     parser.add_argument("--restart", action="store_true")
+    parser.add_argument("--commit", choices=["inline", "thread"], help="how every ledger commits (default: as shipped)")
     options = parser.parse_args()
     if options.localaccount:
         in_own_etc()
@@ -174,7 +175,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="openportal-bench-") as folder,
         Facility(Path(folder), (*MEMBERS, DOWN), log_level=options.log_level) as facility,
     ):
-        facility.lay_out({"acct": {"extras": {}}} if options.localaccount else None)
+        facility.lay_out(tables(options.localaccount, options.commit))
         key = bytes.fromhex(tomllib.loads(facility.client_file.read_text())["key"]["data"])
         facility.start([member.name for member in MEMBERS])
         print(f"ready after {facility.wait_ready():.1f} s")
@@ -186,6 +187,17 @@ def main() -> None:
                 measure(facility, key, verb, flight, options.seconds, f"f{flight}u")
         if options.restart:
             restart(facility, key)
+
+
+def tables(localaccount: bool, commit: str | None) -> dict[str, dict[str, Any]]:
+    """What differs from the facility as it is laid out."""
+    found: dict[str, dict[str, Any]] = {member.name: {} for member in MEMBERS}
+    if commit is not None:
+        for name in found:
+            found[name]["ledger"] = {"commit": commit}
+    if localaccount:
+        found["acct"]["extras"] = {"sandbox": ""}
+    return found
 
 
 def in_own_etc() -> None:

@@ -63,6 +63,8 @@ POLL_SECONDS = 1.0
 POLL_SILENCE_MAX_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
 STEADY_SECONDS = 1.0  # a link that lived this long counts as a success for the back-off
+TURN_MAX_MESSAGES = 16  # handed to the owner in one turn of the loop
+INBOX_MAX_MESSAGES = 1024  # read and not handed over; beyond that the peer has to wait
 OUTGOING_MAX_BYTES = 8 * 1024 * 1024  # of messages waiting per link, beyond what the transport holds
 FLUSH_MAX_BYTES = 64 * 1024  # of messages sealed per link in one turn of the loop
 WRITE_HIGH_WATER_BYTES = 1024 * 1024
@@ -146,6 +148,9 @@ class _Link(asyncio.Protocol):
         self._timer_at = 0.0
         self._outgoing: deque[bytes] = deque()
         self._outgoing_bytes = 0
+        self._inbox: deque[str] = deque()
+        self._handing_over = False
+        self._held_back = False
         self._paused = False
         self.dirty = False  # queued for the flush at the end of this turn
 
@@ -269,9 +274,32 @@ class _Link(asyncio.Protocol):
         if session.answer_at < self._timer_at:
             self._arm(session)
         stats.messages_in += len(texts)
-        for text in texts:
-            if self.state is State.LINKED:
-                self.exchange.tell_received(cast(Peer, self.peer), text)
+        self._inbox.extend(texts)
+        if not self._handing_over:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the owner what has come, a few messages a turn: what they set going travels on while others wait."""
+        inbox = self._inbox
+        for _ in range(min(len(inbox), TURN_MAX_MESSAGES)):
+            if self.state is not State.LINKED:
+                inbox.clear()
+                break
+            self.exchange.tell_received(cast(Peer, self.peer), inbox.popleft())
+        self._handing_over = bool(inbox)
+        if inbox:
+            self.exchange.loop.call_soon(self._hand_over)
+        self._hold_back(len(inbox) > INBOX_MAX_MESSAGES)
+
+    def _hold_back(self, full: bool) -> None:
+        """Read no more while the inbox is full."""
+        if full is self._held_back or self._transport is None or self._transport.is_closing():
+            return
+        self._held_back = full
+        if full:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def handshake_frame(self, payload: bytes) -> None:
         if self.state is State.GREETING:

@@ -33,7 +33,7 @@ def test_the_same_failure_is_one_row() -> None:
     newest, row = memory.failed()
     assert (newest.error_message, newest.count) == ("another", 1)
     assert (row.destination, row.instruction, row.count) == ("aip1.clusters", "get_users p.brics", 2)
-    assert (row.first_seen, row.last_seen) == ("1970-01-01T00:01:50.000Z", "1970-01-01T00:02:00.000Z")
+    assert (row.first_seen, row.last_seen) == ("1970-01-01T00:01:50.000000Z", "1970-01-01T00:02:00.000000Z")
 
 
 def test_expired_jobs() -> None:
@@ -41,7 +41,7 @@ def test_expired_jobs() -> None:
     for at in (110.0, 120.0):
         memory.ended(job().failed(at, "too late", "expired"), None, at)
     [row] = memory.expired()
-    assert (row.count, row.created_at, row.expired_at) == (2, "1970-01-01T00:01:40.000Z", "1970-01-01T00:02:00.000Z")
+    assert (row.count, row.created_at, row.expired_at) == (2, "1970-01-01T00:01:40.000000Z", "1970-01-01T00:02:00.000000Z")
     assert memory.failed() == [] and memory.slowest() == []
 
 
