@@ -91,11 +91,13 @@ class Signaller:
         self._drop_queue()
 
     async def job(self, job_id: str) -> bool:
-        """Tell the portal software of a job; after the last try in vain, `on_gave_up` is called."""
+        """Tell the portal software of a job; after the last try in vain, `on_gave_up` is called.
+
+        Software that is told nothing (no `signal_url`) asks by itself, with /fetch_jobs.
+        """
         if self._signal_url is None:
-            problem: str | None = "the bridge has no signal_url"
-        else:
-            problem = await self._signal(self._signal_url, "job_id", job_id, JOB_TRIES)
+            return False
+        problem = await self._signal(self._signal_url, "job_id", job_id, JOB_TRIES)
         if problem is not None:
             log.warning("gave up telling the portal software of job %s: %s", job_id, problem)
             self._on_gave_up(job_id, problem)

@@ -66,7 +66,12 @@ def _load(path: Path, defaults: AgentDefaults) -> AgentConfig:
         raise click.ClickException(
             f"{path} does not exist: make it with `{defaults.command} init`, or name one with -c."
         )
-    return load(path)
+    config = load(path)
+    if config.agent != defaults.agent:
+        raise click.ClickException(
+            f"{path} is the file of a {config.agent} agent, and {defaults.command} runs a {defaults.agent} agent."
+        )
+    return config
 
 
 def run_until_stopped(config: AgentConfig, command: str) -> int:

@@ -13,6 +13,7 @@ from openportal.agents.sandbox.filesystem import SandboxFilesystem
 from openportal.agents.sandbox.scheduler import SandboxScheduler
 from openportal.agents.sandbox.store import SandboxStore
 from openportal.cli.compose import NoLeaf
+from openportal.errors import ConfigError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
 from openportal.templemeads.handlers import Handler
@@ -30,7 +31,12 @@ def leaf_handlers(config: AgentConfig, command: str) -> Handlers:
     if command == "op-localaccount":
         return LocalAccounts(config.extras).handlers()
     if command == "op-filesystem":
-        return Directories(Volumes.of(config.tables), config.extras).handlers()
+        volumes = Volumes.of(config.tables)
+        if not volumes.user_volumes and not volumes.project_volumes:
+            raise ConfigError(
+                f"{config.path} has no [user_volumes.NAME] and no [project_volumes.NAME]: name what it manages"
+            )
+        return Directories(volumes, config.extras).handlers()
     raise NoLeaf(
         f"{command} has no leaf system of its own yet: `extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
     )

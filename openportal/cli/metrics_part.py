@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openportal.errors import ConfigError
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import AgentControl
 from openportal.templemeads.metrics import Metrics
@@ -15,7 +16,10 @@ class MetricsPart:
         self._ip, self._port = ip, port
 
     async def start(self) -> None:
-        await self._metrics.start(self._ip, self._port)
+        try:
+            await self._metrics.start(self._ip, self._port)
+        except OSError as error:
+            raise ConfigError(f"[metrics] cannot listen on {self._ip} port {self._port}: {error.strerror}") from error
 
     async def stop(self) -> None:
         await self._metrics.stop()

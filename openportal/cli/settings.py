@@ -254,6 +254,8 @@ def _add_client(path: Path, zone: str, options: Mapping[str, Any]) -> None:
         entry = {"name": name, "zone": zone, "type": options["type_"] and check_type(options["type_"]), "proxy": proxy}
         _append(_table(document, "service"), "clients", {**entry, "ip": rules, **_keys(invite)})
         checked_text(document, path)
+        if invite.invite_file.exists():
+            click.echo(f"{invite.invite_file} was there and is replaced: was it handed on?", err=True)
         invite.save(invite.invite_file)
     click.echo(f"The client {name} is added; its invite is {invite.invite_file}.")
 

@@ -350,7 +350,7 @@ class Core:
 
     def _forward(self, board: Board, here: Here, now: float) -> None:
         name = here.destination.next_after(self.me)
-        onward = self.neighbour(name or "", board.zone)
+        onward = self.neighbour(name or "", board.zone, across=False)
         if onward is board or here.job.id in onward.open:
             raise Unroutable(f"{here.destination} leads from {self.me} to {onward.name} and back")
         onward.check_room()
@@ -358,13 +358,20 @@ class Core:
         self._receive(board, here.job, subject, now)
         self._send_out(onward, here.job, now, subject=subject, via=board.peer)
 
-    def neighbour(self, name: str, zone: str) -> Board:
-        """The board of the neighbour of that name, of the same zone if there is one. Raises Unroutable."""
+    def neighbour(self, name: str, zone: str, across: bool = True) -> Board:
+        """The board of the neighbour of that name, of the zone first and then, `across` zones, of any other.
+
+        What is passed on stays in the zone in which it came. Raises Unroutable.
+        """
+        same_zone = f"{name}@{zone}"
+        if same_zone in self.neighbours:
+            return self.board(same_zone)
         found = [peer for peer in self.neighbours if peer.rpartition("@")[0] == name]
         if not found:
             raise Unroutable(f"{self.me} has no neighbour {name!r}: it knows {self._known()}")
-        same_zone = f"{name}@{zone}"
-        return self.board(same_zone if same_zone in found else found[0])
+        if not across:
+            raise Unroutable(f"{self.me} has no neighbour {name!r} in zone {zone!r}, from which this job came")
+        return self.board(found[0])
 
     def _known(self) -> str:
         return ", ".join(sorted({peer.rpartition("@")[0] for peer in self.neighbours})) or "nobody"

@@ -123,7 +123,9 @@ class Collector:
         yield gauge("ledger_position", "Position of the last committed event.", ledger.position)
         yield gauge("ledger_generation", "Generation of the ledger; raised by a restore.", ledger.generation)
         yield gauge("ledger_low_space", "Whether the disk is nearly full.", float(ledger.low_space))
-        yield gauge("ledger_failed", "Whether a commit failed; the agent then stops.", float(ledger.failed))
+        yield gauge(
+            "ledger_failed", "Whether a commit failed; the agent then starts again from the disk.", float(ledger.failed)
+        )
 
     def _process(self) -> Iterator[Metric]:
         yield gauge("process_resident_memory_bytes", "Resident memory.", memory_bytes())

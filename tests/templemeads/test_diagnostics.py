@@ -41,7 +41,11 @@ def test_expired_jobs() -> None:
     for at in (110.0, 120.0):
         memory.ended(job().failed(at, "too late", "expired"), None, at)
     [row] = memory.expired()
-    assert (row.count, row.created_at, row.expired_at) == (2, "1970-01-01T00:01:40.000000Z", "1970-01-01T00:02:00.000000Z")
+    assert (row.count, row.created_at, row.expired_at) == (
+        2,
+        "1970-01-01T00:01:40.000000Z",
+        "1970-01-01T00:02:00.000000Z",
+    )
     assert memory.failed() == [] and memory.slowest() == []
 
 
