@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.bridge.support import KEY, Bridge, Json, serving
-from tests.published import VERSIONS, client_python
+from openportal.cli.published import VERSIONS, client_python
 
 DRIVER = Path(__file__).with_name("published_driver.py")
 CHILD_MAX_SECONDS = 60

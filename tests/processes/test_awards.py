@@ -18,7 +18,7 @@ from openportal.cli.facility import Facility
 from tests.processes.load import Load
 from tests.processes.software import PORTALS, Software
 from tests.processes.waiting import PATIENCE_SECONDS, POLL_SECONDS, accepted, end_of, ended, result_of, until_async
-from tests.published import client_python
+from openportal.cli.published import client_python
 
 OFFERING = "cluster1.brics.allocator"
 THROUGH = "allocator.brics.cluster1"

@@ -17,7 +17,7 @@ import pytest
 
 from openportal.cli.facility import MEMBERS, Facility
 from tests.processes.software import PORTALS, Software
-from tests.published import VERSIONS, client_python
+from openportal.cli.published import VERSIONS, client_python
 
 DRIVER = Path(__file__).with_name("client_driver.py")
 CHILD_MAX_SECONDS = 90

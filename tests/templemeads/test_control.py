@@ -26,7 +26,7 @@ from openportal.templemeads.diagnostics import DiagnosticsReport
 from openportal.templemeads.health import HealthInfo
 from openportal.templemeads.ledger import Settings
 from tests.bridge.support import KEY, serving
-from tests.published import VERSIONS, client_python
+from openportal.cli.published import VERSIONS, client_python
 
 Json = dict[str, Any]
 CHAIN = ("bridge", "brics", "aip1", "clusters", "shared", "accounts")

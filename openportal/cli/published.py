@@ -7,21 +7,27 @@ process of its own: `client_python("0.94.0")` is the interpreter to start.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-CACHE = Path("~/.cache/openportal-tests").expanduser()
 STAMP = ".installed"
 VERSIONS = ("0.94.0", "0.32.2")
 
 
+def cache_folder() -> Path:
+    """`~/.cache/openportal`, or below XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "openportal"
+
+
 def client_python(version: str) -> Path:
     """The Python of the environment that holds the client; built first if it is not there or was not finished."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    directory = CACHE / f"client-{version}"
-    with (CACHE / f"client-{version}.lock").open("w") as lock:
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    directory = cache / f"client-{version}"
+    with (cache / f"client-{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / STAMP).exists():
             _build(directory, version)
@@ -31,6 +37,6 @@ def client_python(version: str) -> Path:
 def _build(directory: Path, version: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-    pip = [directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, f"openportal=={version}"], check=True)
     (directory / STAMP).touch()

@@ -1,0 +1,218 @@
+"""The operator's command: how agents stand, what their ledgers tell, and a whole facility for training."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from openportal.cli import ledgers, trace
+from openportal.cli.demo import run_demo
+from openportal.cli.facility import Facility
+from openportal.cli.settings import Word
+from openportal.errors import LedgerError
+from openportal.paddington.config import AgentConfig, default_folder
+
+FILE = click.Path(path_type=Path, exists=True)
+FOLLOW_SECONDS = 0.5
+EXIT_BAD = 1
+
+PATHS = click.argument("paths", nargs=-1, type=FILE)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+@click.version_option(package_name="openportal-agents")
+def main() -> None:
+    """Look at OpenPortal's agents and their ledgers. PATHS are agents' files, or folders that hold them."""
+
+
+@main.command(cls=Word)
+@PATHS
+@JSON
+def status(paths: tuple[Path, ...], as_json: bool) -> None:
+    """How each agent stands: running or not, its ledger, its open jobs."""
+    found = [status_of(config) for config in ledgers.configs(paths or (default_folder(),))]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    table = Table("agent", "type", "state", "events", "last event", "open jobs", "ledger", box=None)
+    for one in found:
+        jobs = ", ".join(f"{peer}: {count}" for peer, count in one["open"].items()) or "none"
+        state = f"running, process {one['pid']}" if one["pid"] else one["state"]
+        ledger = f"{one['ledger_id'][:8]} generation {one['generation']}" if one["ledger_id"] else "none"
+        table.add_row(one["name"], one["type"], state, str(one["events"]), one["last_event"] or "-", jobs, ledger)
+    Console().print(table)
+
+
+def status_of(config: AgentConfig) -> dict[str, Any]:
+    """What `status` tells of one agent, for people and for programs."""
+    pid = ledgers.writer_pid(config)
+    found: dict[str, Any] = {
+        "name": config.service.name, "type": config.agent, "pid": pid, "state": "running" if pid else "stopped",
+        "ledger_id": None, "generation": None, "events": 0, "bytes": 0, "last_event": None, "open": {},
+    }  # fmt: skip
+    try:
+        with ledgers.reader(config) as opened:
+            stats = opened.stats()
+            core = ledgers.rebuilt(config, opened)
+            last = max((r.at for r in opened.records(first=max(1, stats.events))), default=None)
+    except LedgerError:
+        return {**found, "state": "never started"}
+    open_jobs = {board.peer: len(board.open) for board in core.boards.values() if board.open}
+    return {
+        **found, "ledger_id": stats.ledger_id, "generation": stats.generation, "events": stats.events,
+        "bytes": stats.bytes, "last_event": None if last is None else moment(last), "open": open_jobs,
+    }  # fmt: skip
+
+
+# --- ledgers ----------------------------------------------------------------------------------------------------------
+
+
+@main.group()
+def ledger() -> None:
+    """What the agents' ledgers tell."""
+
+
+@ledger.command(cls=Word)
+@PATHS
+@click.option("--job", help="Events of this job; with --family also of what was asked on its behalf.")
+@click.option("--family", is_flag=True, help="The whole account of --job, over all the agents that are named.")
+@click.option("--user", help="Events about this user (user.project.portal).")
+@click.option("--project", help="Events about this project (project.portal) and its users.")
+@click.option("--peer", help="Events of the board shared with this neighbour.")
+@click.option("--since", help="From this time on (ISO 8601; local unless it says otherwise).")
+@click.option("--until", help="Before this time.")
+@click.option("--follow", is_flag=True, help="Go on as events come.")
+@JSON
+def show(paths: tuple[Path, ...], as_json: bool, follow: bool, **options: Any) -> None:
+    """The events, in order of time."""
+    found = ledgers.configs(paths or (default_folder(),))
+    seen: dict[str, int] = {}
+    print_lines = json_lines if as_json else text_lines
+    print_lines(sorted(new_lines(found, options, seen)))
+    while follow:
+        time.sleep(FOLLOW_SECONDS)
+        print_lines(sorted(new_lines(found, options, seen)))
+
+
+def new_lines(configs: Sequence[AgentConfig], options: dict[str, Any], seen: dict[str, int]) -> Iterable[trace.Line]:
+    """What the ledgers hold beyond what was `seen`, as the options want it."""
+    since, until = (seconds(options[name]) for name in ("since", "until"))
+    records = {}
+    for config in configs:
+        name = config.service.name
+        try:
+            with ledgers.reader(config) as opened:
+                records[name] = list(opened.records(first=seen.get(name, 0) + 1, since=since, until=until))
+                seen[name] = opened.stats().events
+        except LedgerError as error:
+            click.echo(f"{name}: {error}", err=True)
+    if options["family"] and options["job"]:
+        return trace.timeline(records, options["job"])
+    wanted = trace.Wanted(options["job"], options["user"], options["project"], options["peer"])
+    return [trace.line(name, one) for name, some in records.items() for one in some if wanted.matches(one)]
+
+
+def text_lines(lines: Iterable[trace.Line]) -> None:
+    for one in lines:
+        board = f" [{one.peer.partition('@')[0]}]" if one.peer else ""
+        click.echo(f"{moment(one.at)} {one.agent:10}{board:12} {one.event:12} {one.job[:8]:8} {one.words}")
+
+
+def json_lines(lines: Iterable[trace.Line]) -> None:
+    for one in lines:
+        click.echo(json.dumps(one.plain()))
+
+
+@ledger.command(cls=Word)
+@PATHS
+@click.option("--head", help="A head seen earlier, which has to occur in the chain.")
+def verify(paths: tuple[Path, ...], head: str | None) -> None:
+    """Check the hash chain of each ledger; names the first bad position and exits 1."""
+    bad = False
+    for config in ledgers.configs(paths or (default_folder(),)):
+        with ledgers.reader(config) as opened:
+            report = opened.verify(head)
+        click.echo(f"{config.service.name}: {report}")
+        bad = bad or not report.ok
+    sys.exit(EXIT_BAD if bad else 0)
+
+
+@ledger.command(cls=Word)
+@PATHS
+@JSON
+def stats(paths: tuple[Path, ...], as_json: bool) -> None:
+    """How big the ledgers are."""
+    for config in ledgers.configs(paths or (default_folder(),)):
+        with ledgers.reader(config) as opened:
+            found = opened.stats()
+        plain = {name: getattr(found, name) for name in found.__struct_fields__}
+        words = json.dumps(plain) if as_json else ", ".join(f"{name} {value}" for name, value in plain.items())
+        click.echo(f"{config.service.name}: {words}")
+
+
+def moment(at: float) -> str:
+    """A time as people read it: local, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def seconds(text: str | None) -> float | None:
+    """Seconds since 1970 of an ISO 8601 time. Raises click.BadParameter."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a time such as 2026-11-24T08:30") from None
+
+
+# --- facilities -------------------------------------------------------------------------------------------------------
+
+
+@main.command(cls=Word)
+@click.option("--users", type=click.IntRange(4, 400), default=40, show_default=True, help="How many users to ask for.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Use this folder and leave it behind.")
+@click.option("--plain", is_flag=True, help="No colours.")
+def demo(users: int, keep: Path | None, plain: bool) -> None:
+    """A whole facility on this machine: eight agents, killed in the middle, finishing all the same."""
+    console = Console(no_color=plain, highlight=False)
+    in_folder(keep, "openportal-demo-", lambda folder: sys.exit(run_demo(folder, users, console)))
+
+
+@main.command(cls=Word)
+@click.option("--keep", type=click.Path(path_type=Path), help="Use this folder and leave it behind.")
+def facility(keep: Path | None) -> None:
+    """Run a facility with sandbox leaves until Ctrl-C, to train on or to try a client against."""
+    in_folder(keep, "openportal-facility-", run_facility)
+
+
+def run_facility(folder: Path) -> None:
+    with Facility(folder) as running:
+        running.lay_out()
+        running.start()
+        running.wait_ready()
+        click.echo(f"The facility runs in {folder}. Clients load {running.client_file}. Ctrl-C ends it.")
+        try:
+            while True:
+                time.sleep(1)
+                running.check()
+        except KeyboardInterrupt:
+            running.stop()
+
+
+def in_folder(keep: Path | None, prefix: str, work: Callable[[Path], None]) -> None:
+    if keep is not None:
+        work(keep.absolute())
+        return
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        work(Path(folder))
