@@ -29,6 +29,7 @@ from openportal.templemeads.saga import Outcome
 
 MAX_OPEN_JOBS = 10_000
 MAX_RECENT_JOBS = 10_000
+MAX_PAST_JOBS = 2_000
 MAX_STORED_RESULT_BYTES = 16 * 1024
 
 Words: TypeAlias = tuple[str, str | None]
@@ -73,7 +74,8 @@ class Board:
         self.peer = peer
         self.name, _, self.zone = peer.rpartition("@")
         self.open: dict[str, Entry] = {}
-        self.recent: OrderedDict[str, Job] = OrderedDict()
+        self.recent: OrderedDict[str, Job] = OrderedDict()  # finished, and somebody may still ask for it
+        self.past: OrderedDict[str, State] = OrderedDict()  # finished, and only a late answer can still come
         self.dropped: set[str] = set()  # recent jobs whose body was too big for the log
         self.bodies: dict[str, Job] = {}  # those of them that we have in full, until the next start
         self.leaders: dict[Words, str] = {}  # what is asked -> id of the open outbound job that asks it
@@ -142,8 +144,21 @@ class Board:
         if entry.job.state is State.CREATED:
             entry.job = msgspec.structs.replace(entry.job, state=State.PENDING)
         entry.job = finished(entry.job, event, at)
-        self._remember(entry.job, dropped=event.size is not None)
+        if entry.inbound or entry.client is not None:
+            self._remember(entry.job, dropped=event.size is not None)
+        else:
+            self._pass(entry.job)
         return entry
+
+    def end_of(self, id: str) -> State | None:
+        """How a finished job ended, as long as we know it."""
+        job = self.recent.get(id)
+        return job.state if job is not None else self.past.get(id)
+
+    def _pass(self, job: Job) -> None:
+        self.past[job.id] = job.state
+        if len(self.past) > MAX_PAST_JOBS:
+            self.past.popitem(last=False)
 
     def _promote(self, expired: Entry) -> None:
         """Those who joined a job that expired before them: the first asks for itself and the rest join it."""
@@ -166,7 +181,8 @@ class Board:
 
     def keep_body(self, job: Job) -> None:
         """Have the full result of a job at hand that the log has only the hash of."""
-        self.bodies[job.id] = job
+        if job.id in self.recent:
+            self.bodies[job.id] = job
 
     def _put(self, entry: Entry) -> None:
         self.open[entry.job.id] = entry

@@ -747,11 +747,10 @@ class Core:
         return active.entry.outcomes.get(step)
 
     def _late(self, board: Board, id: str, ok: bool, now: float, job: Job | None = None) -> None:
-        held = board.recent.get(id)
-        if held is None or (job is not None and held.state == job.state):
+        ended = board.end_of(id)
+        if ended is None or (job is not None and ended == job.state):
             return
-        version = job.version if job is not None else held.version
-        self._stage(board_stream(board.peer), Late(id, version, ok), now)
+        self._stage(board_stream(board.peer), Late(id, job.version if job is not None else 0, ok), now)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
