@@ -8,9 +8,10 @@ bridge.<me> sync|add|remove|get_offerings         what this portal's software of
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from openportal.errors import InvalidJob, JobError, Unroutable, Unsupported
-from openportal.grammar.destination import Destination
+from openportal.grammar.destination import Destination, Destinations
 from openportal.grammar.instructions import (
     AddOfferings,
     CreateProject,
@@ -42,6 +43,7 @@ OF_OFFERINGS = frozenset({
     CreateProject, UpdateProject, RemoveProject, GetProject, GetAward, GetAwards, GetProjects, GetProjectMapping,
     GetUsers, GetUsageReport, GetUsageReports, GetStorageReport, GetStorageReports,
 })  # fmt: skip
+Changing: TypeAlias = SyncOfferings | AddOfferings | RemoveOfferings
 VIRTUAL_EVENTS: dict[type[Instruction], str] = {
     CreateProject: "AwardAdded",
     UpdateProject: "AwardChanged",
@@ -59,12 +61,7 @@ class PortalRole:
         self._offer = offer
 
     def handlers(self) -> dict[type[Instruction], Handler]:
-        return {
-            SyncOfferings: self._sync,
-            AddOfferings: self._add,
-            RemoveOfferings: self._remove,
-            GetOfferings: self._get,
-        }
+        return {GetOfferings: self._get}
 
     def work(self, here: Here) -> Work:
         instruction = parse_instruction(here.text)
@@ -73,6 +70,8 @@ class PortalRole:
         if isinstance(instruction, Submit):
             check_ownership(here.me, instruction)
             return Work(instruction, lambda: submit(here.me, instruction), False, instruction.subject, False)
+        if isinstance(instruction, Changing):
+            return Work(instruction, lambda: self._change(instruction), changes=False)
         if type(instruction) in self.handlers():
             return Work(instruction, changes=False)
         raise Unsupported(f"{here.me} is a portal: it does not answer {instruction.verb}")
@@ -99,22 +98,22 @@ class PortalRole:
             instruction.changes,
         )
 
-    def _checked(self, destinations: tuple[Destination, ...]) -> list[str]:
-        return [str(destination) for destination in dict.fromkeys(destinations)]
-
-    def _sync(self, run: Run, instruction: SyncOfferings) -> list[str]:
-        self._offer(self._checked(instruction.offerings.destinations))
+    def _change(self, instruction: Changing) -> Steps:
+        """Offered at once; a bridge of 0.32.2 takes jobs for an offering only after its portal has told it of it."""
+        self._offer(self._changed(instruction))
+        told = Destinations(tuple(Destination.parse(offering) for offering in self._offerings()))
+        yield Ask("Bridge", f"sync_offerings {told}")
         return self._offerings()
 
-    def _add(self, run: Run, instruction: AddOfferings) -> list[str]:
-        added = [d for d in self._checked(instruction.offerings.destinations) if d not in self._offerings()]
-        self._offer(self._offerings() + added)
-        return self._offerings()
-
-    def _remove(self, run: Run, instruction: RemoveOfferings) -> list[str]:
-        gone = set(self._checked(instruction.offerings.destinations))
-        self._offer([d for d in self._offerings() if d not in gone])
-        return self._offerings()
+    def _changed(self, instruction: Changing) -> list[str]:
+        named = [str(destination) for destination in instruction.offerings.destinations]
+        match instruction:
+            case AddOfferings():
+                return list(dict.fromkeys([*self._offerings(), *named]))
+            case RemoveOfferings():
+                return [offering for offering in self._offerings() if offering not in named]
+            case _:
+                return named
 
     def _get(self, run: Run, instruction: GetOfferings) -> list[str]:
         return self._offerings()

@@ -54,6 +54,7 @@ MAX_SYNC_JOBS = 10_000
 MAX_CRASHED_ATTEMPTS = 3
 RESUME_AFTER_SECONDS = 30
 AGENT_WAIT_SECONDS = 10
+MAX_IDLE_DEADLINES = 1_000
 JOB_NAMESPACE = UUID("0b6a3a5e-5d3c-5c43-9a63-6f1c6a0c7d10")
 SYNC_FRAME_BYTES = 32
 AGENT_TYPES = frozenset(
@@ -285,6 +286,7 @@ class Core:
     def tick(self, now: float) -> None:
         """Time passed: jobs expire, and what waited long enough goes on."""
         self._expire(now)
+        self._forget_deadlines()
         self._give_up_on_agents(now)
         if self._resume_at is not None and now >= self._resume_at:
             self._resume_at = None
@@ -765,6 +767,12 @@ class Core:
             entry = self.board(peer).open.get(id)
             if entry is not None and entry.job.expires <= now:
                 self._end(self.board(peer), entry, End(self._why_expired(peer, entry), None, "expired"), now)
+
+    def _forget_deadlines(self) -> None:
+        """Most jobs end long before they expire: keep the deadlines of those that are open."""
+        if len(self._deadlines) > MAX_IDLE_DEADLINES + 2 * sum(len(board.open) for board in self.boards.values()):
+            self._deadlines = [(entry.job.expires, board.peer, entry.job.id) for board, entry in self.open_jobs()]
+            heapq.heapify(self._deadlines)
 
     def _is_inbound(self, peer: str, id: str) -> bool:
         entry = self.board(peer).open.get(id)

@@ -19,7 +19,7 @@ from openportal.errors import LedgerCorrupt
 from openportal.templemeads.ledger.format import ERASED, decode_fields
 from openportal.templemeads.ledger.tables import ADD_SUBJECT, SUBJECT_OF_NAME, SUBJECT_OF_NUMBER, ReadBackend, Statement
 
-SUBJECTS_CACHED = 4_000
+SUBJECTS_CACHED = 1_000
 KEY_BYTES = 32
 NONCE_BYTES = 12
 CHECKPOINT_SUBJECT = 0
