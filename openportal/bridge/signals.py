@@ -104,7 +104,12 @@ class Signaller:
         return problem is None
 
     def notification(self, id: str) -> None:
-        """Queue a notification; `on_notified` is called once it has been sent or dropped."""
+        """Queue a notification; `on_notified` is called once it has been sent or dropped.
+
+        Without a `notification_url` nobody is told of any, and nothing is queued.
+        """
+        if self._notification_url is None:
+            return
         if len(self._queue) >= QUEUE_MAX_NOTIFICATIONS:
             log.error("dropped %d notifications: the portal software does not take them", len(self._queue))
             self._drop_queue()
@@ -126,10 +131,8 @@ class Signaller:
             await asyncio.sleep(self._patience.between_seconds)
 
     async def _send_notification(self, id: str) -> None:
-        if self._notification_url is None:
-            problem: str | None = "the bridge has no notification_url"
-        else:
-            problem = await self._signal(self._notification_url, "notification_id", id, NOTIFICATION_TRIES)
+        assert self._notification_url is not None, "nothing is queued without it"
+        problem = await self._signal(self._notification_url, "notification_id", id, NOTIFICATION_TRIES)
         if problem is not None:
             log.warning("gave up telling the portal software of notification %s: %s", id, problem)
         self._done(id, problem is None)
