@@ -29,7 +29,7 @@ from openportal.agents.account.local import LocalAccounts
 from openportal.agents.filesystem.directories import Directories
 from openportal.agents.filesystem.volumes import ProjectVolume, UserVolume, Volumes
 from openportal.agents.instance import SAGAS
-from openportal.agents.portal import OF_OFFERINGS, PortalRole
+from openportal.agents.portal import OF_OFFERINGS, Changing, PortalRole
 from openportal.agents.roles import RelayRole
 from openportal.agents.sandbox.account import SandboxAccounts
 from openportal.agents.sandbox.filesystem import SandboxFilesystem
@@ -157,10 +157,16 @@ def leaf_config(defaults: AgentDefaults, extras: Mapping[str, str] = MappingProx
     return dataclasses.replace(agent, extras=extras)
 
 
+ONE_VOLUME: Mapping[str, Any] = MappingProxyType({"user_volumes": {"home": {"roots": ["/home"]}}})
+
+
 def own_handlers(defaults: AgentDefaults, extras: Mapping[str, str] = MappingProxyType({})) -> Collection[type]:
     """What a leaf answers without a sandbox; nothing if there is no such leaf, or it needs more extras than these."""
+    agent = leaf_config(defaults, extras)
+    if defaults.agent == "Filesystem":
+        agent = dataclasses.replace(agent, tables=ONE_VOLUME)  # it refuses to manage nothing
     try:
-        return leaf_handlers(leaf_config(defaults, extras), defaults.command)
+        return leaf_handlers(agent, defaults.command)
     except ConfigError:
         return ()
 
@@ -173,7 +179,7 @@ def answered_by(folder: Path) -> Mapping[str, Collection[type]]:
     store = SandboxStore(folder)
     return {
         "bridge": BridgeRole(list).handlers(),
-        "portal": {Submit, *PortalRole(list, lambda offerings: None).handlers()},
+        "portal": {Submit, *typing.get_args(Changing), *PortalRole(list, lambda offerings: None).handlers()},
         "offering": OF_OFFERINGS,
         "instance": SAGAS,
         "account": {**LocalAccounts({}).handlers(), **SandboxAccounts(store).handlers()},

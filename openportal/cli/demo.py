@@ -42,6 +42,7 @@ class Story:
 
     asked: dict[str, str] = field(default_factory=dict)  # job -> instruction
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wanted: int = 0  # how many were to be asked
 
     def hear(self, words: dict[str, Any]) -> None:
         if "asked" in words:
@@ -115,7 +116,7 @@ def run_demo(folder: Path, users: int, console: Console) -> int:
 
 def play(facility: Facility, clients: Clients, users: int, console: Console) -> Story:
     """Ask, kill one, ask on, kill all, and wait for everything."""
-    story = Story()
+    story = Story(wanted=1 + users)
     console.print(f"\n[bold]openportal {CLIENT_VERSION}[/] asks for a project and {users} users.")
     clients.ask([f"add_project {PROJECT}"])
     clients.listen(story, 1)
@@ -188,7 +189,7 @@ def show_timeline(records: dict[str, list[Recorded]], story: Story, user: str, c
 def totals(facility: Facility, story: Story, again: int, console: Console) -> int:
     effects = Counter((e.action, e.target) for e in SandboxStore(facility.sandbox).effects())
     twice = sum(count > 1 for count in effects.values())
-    lost = len(story.asked) - story.done
+    lost = max(story.wanted, len(story.asked)) - story.done
     table = Table("asked", "done", "resumed", "lost", "effects", "done twice", title="The account")
     table.add_row(str(len(story.asked)), str(story.done), str(again), str(lost), str(sum(effects.values())), str(twice))
     console.print("")

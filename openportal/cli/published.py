@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from openportal.errors import ConfigError
+
 STAMP = ".installed"
 VERSIONS = ("0.94.0", "0.32.2")
 
@@ -29,14 +31,18 @@ def client_python(version: str) -> Path:
     directory = cache / f"client-{version}"
     with (cache / f"client-{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / STAMP).exists():
+        python = directory / "bin" / "python"
+        if not (directory / STAMP).exists() or not python.exists():  # a newer system may have taken it away
             _build(directory, version)
-    return directory / "bin" / "python"
+    return python
 
 
 def _build(directory: Path, version: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
     pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"openportal=={version}"], check=True)
+    try:
+        subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+        subprocess.run([*pip, f"openportal=={version}"], check=True)
+    except subprocess.CalledProcessError as error:
+        raise ConfigError(f"the published client openportal {version} could not be installed in {directory}") from error
     (directory / STAMP).touch()

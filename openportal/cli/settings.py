@@ -99,6 +99,8 @@ class Word(click.Command):
             return super().invoke(ctx)
         except OpenPortalError as error:
             raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            raise  # whoever reads us has enough; click ends the command
         except OSError as error:
             raise click.ClickException(f"{error.filename}: {error.strerror}.") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from openportal.templemeads.events import (
@@ -42,7 +42,7 @@ class Line(NamedTuple):
 WORDS: Mapping[type[Event], Callable[[Any], str]] = {
     Received: lambda e: e.command or "",
     Sent: lambda e: (
-        f"{e.command}" + (f" (step {e.step})" if e.step else "") + (f" (key {e.client})" if e.client else "")
+        (e.command or "") + (f" (step {e.step})" if e.step else "") + (f" (key {e.client})" if e.client else "")
     ),
     Joined: lambda e: f"waits for the outcome of {e.leader}",
     Started: lambda e: f"attempt {e.attempt}",
@@ -83,31 +83,35 @@ def line(agent: str, recorded: Recorded) -> Line:
 class Wanted(NamedTuple):
     """Which events to show; None means any."""
 
-    job: str | None = None
+    jobs: Collection[str] | None = None
     user: str | None = None
     project: str | None = None
     peer: str | None = None
+    since: float | None = None
+    until: float | None = None
 
     def matches(self, recorded: Recorded) -> bool:
         event = recorded.event
         subject = getattr(event, "subject", None)
         return (
-            (self.job is None or getattr(event, "id", None) == self.job)
+            (self.jobs is None or getattr(event, "id", None) in self.jobs)
             and (self.user is None or subject == self.user)
             and (self.project is None or subject == self.project or str(subject).endswith(f".{self.project}"))
-            and (self.peer is None or recorded.stream.removeprefix("board:").partition("@")[0] == self.peer)
+            and (self.peer is None or recorded.stream.startswith(f"board:{self.peer}@"))
+            and (self.since is None or recorded.at >= self.since)
+            and (self.until is None or recorded.at < self.until)
         )
 
 
-def family(ledgers: Mapping[str, Iterable[Recorded]], job: str) -> set[str]:
-    """The job and every job that was asked on its behalf, over all agents."""
+def family(ledgers: Mapping[str, Iterable[Recorded]], job: str, known: Collection[str] = ()) -> set[str]:
+    """The job and every job that was asked on its behalf, over all agents; `known` are some that were found before."""
     sent = [
         (recorded.event.parent, recorded.event.id)
         for records in ledgers.values()
         for recorded in records
         if isinstance(recorded.event, Sent) and recorded.event.parent is not None
     ]
-    found = {job}
+    found = {job, *known}
     while more := {id for parent, id in sent if parent in found} - found:
         found |= more
     return found

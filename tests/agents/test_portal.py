@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from openportal.agents.portal import OF_OFFERINGS, PortalRole, check_ownership, passed_on, submit
 from openportal.errors import GrammarError, InvalidJob, JobError, Unroutable, Unsupported
-from openportal.grammar.destination import Destination
+from openportal.grammar.destination import Destination, Destinations
 from openportal.grammar.instructions import VERBS, Submit, parse_instruction
 from openportal.templemeads.core import Here
 from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS, Job, State
@@ -32,10 +32,6 @@ class Offered:
 
     def replace(self, offerings: list[str]) -> None:
         self.offerings = offerings
-
-    def handle(self, text: str) -> Any:
-        instruction = parse_instruction(text)
-        return self.role.handlers()[type(instruction)](None, instruction)  # type: ignore[arg-type]
 
 
 def here(
@@ -125,12 +121,20 @@ def test_failures_are_worded_as_the_network_does(kind: str, text: str, wrapped: 
 
 
 def test_offerings_are_replaced_added_and_withdrawn() -> None:
-    offered = Offered()
-    assert offered.handle("sync_offerings [a.site.x, b.site.x]") == ["a.site.x", "b.site.x"]
-    assert offered.handle("add_offerings [b.site.x, c.site.y]") == ["a.site.x", "b.site.x", "c.site.y"]
-    assert offered.handle("remove_offerings b.site.x") == ["a.site.x", "c.site.y"]
-    assert offered.handle("get_offerings") == ["a.site.x", "c.site.y"]
-    assert offered.handle("sync_offerings []") == []
+    """0.32.2: a bridge takes jobs for an offering only after its portal has told it of all that are offered."""
+    world = two_portals()
+    for text, then in (
+        ("sync_offerings [a.site.x, b.site.x]", ["a.site.x", "b.site.x"]),
+        ("add_offerings [b.site.x, c.site.y]", ["a.site.x", "b.site.x", "c.site.y"]),
+        ("remove_offerings b.site.x", ["a.site.x", "c.site.y"]),
+        ("sync_offerings []", []),
+    ):
+        id = world.ask("bridge", "site", f"bridge.site {text}")
+        world.settle()
+        assert json.loads(world.outcome("bridge", id).result or "") == then
+        told = world.told("site", "bridge", "Put")[-1]["job"]["command"]
+        assert told == f"site.bridge sync_offerings {Destinations.parse(','.join(then))}"
+    assert world["site"].core.offerings == []
 
 
 def test_what_is_not_offered_is_refused() -> None:

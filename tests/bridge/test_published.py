@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.bridge.support import KEY, Bridge, Json, serving
 from openportal.cli.published import VERSIONS, client_python
+from tests.bridge.support import KEY, Bridge, Json, serving
 
 DRIVER = Path(__file__).with_name("published_driver.py")
 CHILD_MAX_SECONDS = 60

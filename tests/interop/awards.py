@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.interop.mixed import STEP_MS, Answer, Client, Mixed, Software, Table
+from tests.interop.mixed import Answer, Client, Mixed, Software, Table
 from tests.processes.software import PORTALS
 
 OFFERING = "cluster1.brics.allocator"
@@ -19,6 +19,7 @@ NOT_OFFERED = "allocator.brics.cluster9"
 CLIENT = "0.32.2"
 READY_SECONDS = 60.0
 OPEN_MS = 3_000
+STEP_MS = 10_000
 DOWN_SECONDS = 0.5
 HELD_SECONDS = 60.0
 
@@ -117,9 +118,9 @@ class AwardTrial:
         time.sleep(DOWN_SECONDS)
         self.facility.start([victim])
         self.facility.wait_ready()
+        self.software.answers = True  # before the offerings: sync_offerings of 0.32.2 waits for what it sets going
         self._offer(bridge)
         answer = self._granted(bridge, office, opened["id"], victim)
-        self.software.answers = True
         whose = "theirs" if victim in self.facility.theirs else "ours"
         wrong = "" if answer["state"] == "Complete" else f"{answer['state']}: {answer['result']}"
         self._note(f"kill {victim} ({whose})", wrong, begin)
@@ -128,7 +129,6 @@ class AwardTrial:
         """What became of the job once the software has answered; an office of theirs forgets it, so a new one."""
         deadline = time.monotonic() + HELD_SECONDS
         if victim == "office" and victim in self.facility.theirs:
-            self.software.answers = True
             return self._again(office, deadline)
         while (answer := office.ask("get", id=id, ms=200))["state"] in ("Open", "Raised"):
             if time.monotonic() > deadline:

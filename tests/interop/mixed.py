@@ -94,7 +94,7 @@ class Client:
 
 
 class Software:
-    """The portal's software: told of an event or a job by the bridge, it fetches it while the bridge waits, as it has to.
+    """The portal's software: what a bridge tells it of, an event or a job, it fetches while the bridge waits.
 
     `client` is what it fetches with; it answers jobs at once, as `answer` of the driver says, while `answers` is true.
     """

@@ -34,7 +34,7 @@ from typing import IO
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from openportal.cli.facility import CHAIN, MEMBERS
-from tests.interop.awards import award_trials
+from tests.interop.awards import AwardTrial, award_trials
 from tests.interop.mixed import STEP_MS, VOLUMES, Answer, Client, Mixed, Software, Step, Table
 
 SWAPPED = ("bridge", "brics", "aip1", "clusters", "shared", "acct", "fs")
@@ -307,7 +307,10 @@ def main() -> int:
         try:
             folder = options.keep or Path(scratch)
             upstream = options.upstream.resolve()
-            chosen = (*trials(upstream, folder, table), *award_trials(upstream, folder, table))
+            chosen: list[Trial | AwardTrial] = [
+                *trials(upstream, folder, table),
+                *award_trials(upstream, folder, table),
+            ]
             for trial in chosen:
                 if options.only and trial.name not in options.only:
                     continue

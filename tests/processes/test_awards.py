@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from openportal.cli.facility import Facility
+from openportal.cli.published import client_python
 from tests.processes.load import Load
 from tests.processes.software import PORTALS, Software
 from tests.processes.waiting import PATIENCE_SECONDS, POLL_SECONDS, accepted, end_of, ended, result_of, until_async
-from openportal.cli.published import client_python
 
 OFFERING = "cluster1.brics.allocator"
 THROUGH = "allocator.brics.cluster1"

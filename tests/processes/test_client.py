@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from openportal.cli.facility import MEMBERS, Facility
-from tests.processes.software import PORTALS, Software
 from openportal.cli.published import VERSIONS, client_python
+from tests.processes.software import PORTALS, Software
 
 DRIVER = Path(__file__).with_name("client_driver.py")
 CHILD_MAX_SECONDS = 90

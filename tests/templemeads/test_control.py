@@ -15,6 +15,7 @@ from openportal.agents.instance import InstanceRole
 from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
 from openportal.bridge.agent import BridgeBackend, BridgeRole
+from openportal.cli.published import VERSIONS, client_python
 from openportal.errors import CommitFailed, GrammarError, InvalidJob, RunError, Unavailable, Unroutable
 from openportal.grammar.instructions import GetUsers, IsProtectedUser
 from openportal.paddington.memory import MemoryExchange, MemoryNetwork
@@ -26,7 +27,6 @@ from openportal.templemeads.diagnostics import DiagnosticsReport
 from openportal.templemeads.health import HealthInfo
 from openportal.templemeads.ledger import Settings
 from tests.bridge.support import KEY, serving
-from openportal.cli.published import VERSIONS, client_python
 
 Json = dict[str, Any]
 CHAIN = ("bridge", "brics", "aip1", "clusters", "shared", "accounts")

@@ -19,7 +19,7 @@ from openportal.agents.instance import InstanceRole
 from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import JobError, OpenPortalError, RunError
-from openportal.grammar.instructions import VERBS, Instruction, parse_instruction
+from openportal.grammar.instructions import VERBS, Instruction, SyncOfferings, parse_instruction
 from openportal.templemeads.core import Core, CoreImage, Here, Ready, Role, Work
 from openportal.templemeads.events import Received, Sent
 from openportal.templemeads.job import Job, State
@@ -144,12 +144,14 @@ class Accounts(System):
 
 
 class SoftwareRole:
-    """A bridge, as the portal sees it: everything is held for the portal's software."""
+    """A bridge, as the portal sees it: all but what is offered is held for the portal's software."""
 
     agent_type = "Bridge"
 
     def work(self, here: Here) -> Work:
         instruction = parse_instruction(here.text)
+        if isinstance(instruction, SyncOfferings):
+            return Work(instruction, changes=False)
         return Work(instruction, None, True, instruction.subject, instruction.changes)
 
     def passing(self, here: Here) -> Work | None:
@@ -164,6 +166,7 @@ def portal(node: Node) -> Role:
 
 
 def bridge(node: Node) -> Role:
+    node.leaf = lambda instruction: [str(destination) for destination in instruction.offerings.destinations]
     return SoftwareRole()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ CACHE_KIBIBYTES = 8 * 1024
 WAL_PAGES = 4_000
 WAL_BYTES = 64 * 1024 * 1024
 BUSY_SECONDS = 5
+LOCK_ATTEMPTS = 5
+LOCK_PAUSE_SECONDS = 0.02
 PID_BYTES = 32
 PRAGMAS = (
     "PRAGMA synchronous=FULL",
@@ -91,14 +94,23 @@ class WriterLock:
 
     def __init__(self, folder: Path) -> None:
         self._fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not self._locked():
             pid = os.pread(self._fd, PID_BYTES, 0).decode().strip() or "unknown"
             os.close(self._fd)
-            raise LedgerLocked(f"the ledger in {folder} is written by process {pid}; stop that one first") from None
+            raise LedgerLocked(f"the ledger in {folder} is written by process {pid}; stop that one first")
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def _locked(self) -> bool:
+        """Whether the lock is ours now. Whoever looks if there is a writer holds it for an instant: we ask again."""
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(LOCK_PAUSE_SECONDS)
+            else:
+                return True
+        return False
 
     def release(self) -> None:
         os.ftruncate(self._fd, 0)

@@ -1,0 +1,88 @@
+"""What a leaf agent's file makes of it, and the Prometheus endpoint of an agent that wants one."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openportal.cli.compose import NoLeaf
+from openportal.cli.facility import HOST, Facility, answers, free_ports
+from openportal.cli.leaves import leaf_handlers
+from openportal.errors import ConfigError
+from openportal.grammar import instructions as op
+from openportal.paddington import config
+from openportal.paddington.config import DEFAULTS, AgentConfig
+from tests.processes.waiting import until
+
+VOLUMES = {"user_volumes": {"home": {"roots": ["/home"]}}}
+WAIT_MAX_SECONDS = 30
+
+
+def leaf(name: str, extras: Mapping[str, str], tables: Mapping[str, Any] | None = None) -> AgentConfig:
+    """The file of a leaf agent."""
+    service = f'[service]\nname = "x"\nurl = "ws://x:1"\nip = "::1"\nport = {DEFAULTS[name].port}\n'
+    found = config.parse(f'agent = "{DEFAULTS[name].agent}"\n{service}', Path("/x.toml"))
+    return dataclasses.replace(found, extras=extras, tables=tables or {})
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("localaccount", op.AddUser),
+        ("freeipa", op.AddUser),
+        ("filesystem", op.AddLocalUser),
+        ("slurm", op.GetLocalUsageReport),
+    ],
+)
+def test_a_sandbox_makes_every_leaf(tmp_path: Path, name: str, verb: type[op.Instruction]) -> None:
+    for tables in ({}, VOLUMES):
+        handlers = leaf_handlers(leaf(name, {"sandbox": str(tmp_path)}, tables), DEFAULTS[name].command)
+        assert verb in handlers
+
+
+def test_leaves_with_systems_of_their_own() -> None:
+    assert op.AddUser in leaf_handlers(leaf("localaccount", {}), "op-localaccount")
+    assert op.AddLocalUser in leaf_handlers(leaf("filesystem", {}, VOLUMES), "op-filesystem")
+
+
+def test_a_filesystem_agent_has_to_manage_something() -> None:
+    with pytest.raises(ConfigError, match=r"/x\.toml has no \[user_volumes\.NAME\]"):
+        leaf_handlers(leaf("filesystem", {}), "op-filesystem")
+
+
+@pytest.mark.parametrize("name", ["freeipa", "slurm"])
+def test_leaves_without_a_system_are_told_how_to_get_a_sandbox(name: str) -> None:
+    with pytest.raises(NoLeaf, match=f"{DEFAULTS[name].command} has no leaf system .* --key sandbox"):
+        leaf_handlers(leaf(name, {}), DEFAULTS[name].command)
+
+
+@pytest.mark.processes
+def test_metrics_are_served_where_the_file_says(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    with Facility(tmp_path / "facility") as facility:
+        facility.lay_out({"acct": {"metrics": {"port": port}}})
+        facility.start(["acct"])
+        until(lambda: answers(port), "it listens")
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=WAIT_MAX_SECONDS) as answer:
+            assert b"openportal_" in answer.read()
+        facility.stop(["acct"])
+        assert not answers(port)
+
+
+@pytest.mark.processes
+def test_a_port_for_metrics_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken, Facility(tmp_path / "facility") as facility:
+        port = taken.getsockname()[1]
+        facility.lay_out({"acct": {"metrics": {"port": port}}})
+        facility.start(["acct"])
+        assert facility.processes["acct"].wait(WAIT_MAX_SECONDS) == 1
+        said = facility.log("acct").read_text()
+        assert f"op-localaccount: [metrics] cannot listen on {HOST} port {port}: " in said
+        assert "address already in use" in said
+        assert "Traceback" not in said
