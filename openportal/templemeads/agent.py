@@ -86,6 +86,7 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = asyncio.Semaphore(MAX_RUNNING)
         self._steps: dict[tuple[str, str, str], asyncio.Future[Outcome]] = {}
+        self._gates: set[asyncio.Future[None]] = set()  # who waits for a commit
         self._waiters: dict[str, list[asyncio.Future[Job]]] = {}
         self.on_held: Callable[[Job], None] = lambda job: None
         self._since_checkpoint = 0
@@ -103,6 +104,7 @@ class Agent:
         self._ledger = Ledger.open(self._settings, EVENTS)
         self._ledger.on_failure = self._commit_failed
         self._replay()
+        await self.committed()
         await self.links.start()
         self._spawn(self._ticks())
         log.info("started", agent=self.name, ledger=self.ledger.ledger_id, open=sum(1 for _ in self.core.open_jobs()))
@@ -138,6 +140,9 @@ class Agent:
         log.error("commit failed", agent=self.name, reason=str(error))
         for peer in self.links.connected_peers():
             self.links.drop(peer, "the ledger failed")
+        for gate in self._gates:
+            if not gate.done():
+                gate.set_exception(error)
         if self.failed is not None and not self.failed.done():
             self.failed.set_result(str(error))
 
@@ -284,9 +289,11 @@ class Agent:
             self.on_held(job)
 
     def committed(self) -> asyncio.Future[None]:
-        """Done when everything staged so far is on the disk."""
+        """Done when everything staged so far is on the disk; CommitFailed if it cannot be had there."""
         self.perform()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gates.add(future)
+        future.add_done_callback(self._gates.discard)
         self.ledger.submit([], self.clock(), partial(_resolve, future))
         return future
 
