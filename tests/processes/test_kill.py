@@ -22,6 +22,7 @@ from tests.processes.load import Load
 ROUNDS = 10
 JOBS_A_ROUND = 25
 SEED = 20261124
+LONG_SEEDS = 30
 
 NAMES = [member.name for member in MEMBERS]
 NEIGHBOURS = [(member.name, other) for member in MEMBERS for other in member.dials]
@@ -29,9 +30,9 @@ NEIGHBOURS = [(member.name, other) for member in MEMBERS for other in member.dia
 pytestmark = pytest.mark.processes
 
 
-@pytest.fixture(scope="module")
-def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
-    with Facility(tmp_path_factory.mktemp("facility")) as facility:
+@pytest.fixture
+def facility(tmp_path: Path) -> Iterator[Facility]:
+    with Facility(tmp_path) as facility:
         facility.lay_out()
         facility.start()
         facility.wait_ready()
@@ -72,8 +73,18 @@ def ends_per_job(folder: Path) -> Counter[str]:
 
 
 async def test_every_accepted_job_ends_once(facility: Facility) -> None:
+    await kill_and_count(facility, SEED)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(LONG_SEEDS))
+async def test_every_accepted_job_ends_once_over_and_over(facility: Facility, seed: int) -> None:
+    await kill_and_count(facility, seed)
+
+
+async def kill_and_count(facility: Facility, seed: int) -> None:
     load = Load(facility.client_file)
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     await load.run("add_project demo.brics")
     await load.wait_for_all(30)
     for number in range(ROUNDS):
@@ -82,10 +93,10 @@ async def test_every_accepted_job_ends_once(facility: Facility) -> None:
     await load.close()
 
     lost = {id: what for id, what in load.accepted.items() if id not in load.ended}
-    assert lost == {}, f"seed {SEED}"
+    assert lost == {}, f"seed {seed}"
     assert len(load.accepted) > ROUNDS * JOBS_A_ROUND // 2, "the bridge was away most of the time"
     failed = {job["command"]: job["result"] for job in load.ended.values() if job["state"] == "Error"}
-    assert failed == {}, f"seed {SEED}"
+    assert failed == {}, f"seed {seed}"
 
     facility.stop()
     ends = ends_per_job(facility.ledger("bridge"))

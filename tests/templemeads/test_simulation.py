@@ -13,13 +13,21 @@ from simulation import Simulation, simulate
 
 from openportal.templemeads.core import CoreImage
 
-SEEDS = 300
+SEEDS = 2_000
+LONG_SEEDS = 40_000
 BATCHES = 20
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_nothing_is_lost_whatever_happens(batch: int) -> None:
     for seed in range(batch, SEEDS, BATCHES):
+        simulate(seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_nothing_is_lost_in_many_more_worlds(batch: int) -> None:
+    for seed in range(SEEDS + batch, LONG_SEEDS, BATCHES):
         simulate(seed)
 
 
