@@ -25,9 +25,12 @@ from websockets.frames import Frame, Opcode
 
 from openportal.errors import ConfigError, FrameError, NotConnected, QueueFull
 from openportal.paddington import exchange as exchange_module
+from openportal.paddington import link as link_module
 from openportal.paddington.config import ClientPeer, IpRules, ServerPeer, ServiceConfig
 from openportal.paddington.crypto import RANDOM_BYTES, Keys, open_frame, seal, xor
-from openportal.paddington.exchange import Exchange, extent, text_frame, worth_a_line
+from openportal.paddington.exchange import Exchange
+from openportal.paddington.frames import extent, text_frame
+from openportal.paddington.link import worth_a_line
 from openportal.paddington.peer import Backoff, Links, Peer
 from openportal.paddington.session import FRAME_MAX_BYTES, MESSAGE_MAX_BYTES
 
@@ -420,7 +423,7 @@ async def test_standby_and_promotion() -> None:
 
 
 async def test_our_client_stands_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(link_module, "POLL_SECONDS", 0.05)
     port, first, second = free_port(), Log(), Log()
     async with running(listening(port)) as brics:
         primary = Exchange(dialling(port), first, reconnect=QUICK)
@@ -437,7 +440,7 @@ async def test_our_client_stands_by(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_too_many_stand_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "STANDBY_MAX_PER_PEER", 1)
+    monkeypatch.setattr(link_module, "STANDBY_MAX_PER_PEER", 1)
     port = free_port()
     async with running(listening(port)), legacy(port), legacy(port):
         await refused(lambda: legacy(port).__aenter__())
@@ -511,8 +514,8 @@ async def test_bad_salts_are_refused(headers: dict[str, str]) -> None:
 
 
 async def test_strangers_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "STRANGERS_MAX", 1)
-    monkeypatch.setattr(exchange_module, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(link_module, "STRANGERS_MAX", 1)
+    monkeypatch.setattr(link_module, "HANDSHAKE_SECONDS", 0.2)
     port = free_port()
     async with running(listening(port)) as brics:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -595,7 +598,7 @@ async def test_the_header_of_anyone_else_is_ignored() -> None:
 
 
 async def test_a_stuck_reader_fills_the_queue_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "OUTGOING_MAX_BYTES", 256 * 1024)
+    monkeypatch.setattr(link_module, "OUTGOING_MAX_BYTES", 256 * 1024)
     port, log = free_port(), Log()
     text = "x" * 20_000
     async with running(listening(port), log) as brics, legacy(port) as peer:
@@ -618,7 +621,7 @@ async def test_a_stuck_reader_fills_the_queue_and_nothing_else(monkeypatch: pyte
 
 
 async def test_stopping_with_a_stuck_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(link_module, "CLOSE_SECONDS", 0.1)
     port, log = free_port(), Log()
     async with running(listening(port), log) as brics, legacy(port) as peer:
         await until(lambda: log.ups)
