@@ -5,7 +5,7 @@
 `pong` is an account agent with a leaf of two dozen lines; `ping` asks it two things: a look (`is_existing_project`),
 which costs `pong` one commit, and a change (`add_project`), whose intent is in the log before it happens and whose
 outcome is there after. Then `pong` asks `ping` back. Each has an event log of its own; at the end both are printed. The
-links are real, the invite is as in `echo.py`, and nothing is written outside a temporary folder.
+links are real, the keys are made here (`echo.py` shows the invite), and nothing is written outside a temporary folder.
 """
 
 from __future__ import annotations

@@ -32,7 +32,11 @@ PURE = (
     "templemeads/events.py",
     "templemeads/board.py",
     "templemeads/core.py",
+    "templemeads/lanes.py",
+    "templemeads/results.py",
+    "templemeads/role.py",
     "templemeads/saga.py",
+    "templemeads/state.py",
 )
 
 

@@ -28,6 +28,8 @@ ELSEWHERE = {
     "errors.py": "test_docs.py",
     "paddington/peer.py": "test_exchange.py",
     "templemeads/handlers.py": "test_agent.py",
+    "templemeads/role.py": "test_roles.py",
+    "templemeads/state.py": "test_core.py",
     "templemeads/ledger/commit.py": "test_ledger_write.py",
     "templemeads/ledger/format.py": "test_ledger_write.py",
     "templemeads/ledger/postgresql.py": "test_ledger_durability.py",

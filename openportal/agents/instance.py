@@ -15,7 +15,7 @@ from openportal.errors import RunError, Unroutable, Unsupported
 from openportal.grammar import instructions as verbs
 from openportal.grammar.identifiers import ProjectMapping
 from openportal.grammar.instructions import Instruction, parse_instruction
-from openportal.templemeads.core import Here, Work
+from openportal.templemeads.role import Here, Work
 from openportal.templemeads.saga import Ask, AskFailed, Finished, Outcome, Steps
 
 ACCOUNT, FILESYSTEM, SCHEDULER = "Account", "Filesystem", "Scheduler"

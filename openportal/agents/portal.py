@@ -34,9 +34,9 @@ from openportal.grammar.instructions import (
     UpdateProject,
     parse_instruction,
 )
-from openportal.templemeads.core import Here, Work
 from openportal.templemeads.handlers import Handler, Run
 from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS
+from openportal.templemeads.role import Here, Work
 from openportal.templemeads.saga import Ask, Finished, Outcome, Steps
 
 OF_OFFERINGS = frozenset({

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from openportal.errors import Unroutable, Unsupported
 from openportal.grammar.instructions import Instruction, parse_instruction
-from openportal.templemeads.core import Here, Work
 from openportal.templemeads.handlers import Handler
+from openportal.templemeads.role import Here, Work
 
 
 class RelayRole:

@@ -26,9 +26,9 @@ from openportal.grammar.instructions import (
     parse_instruction,
 )
 from openportal.templemeads.agent import Agent
-from openportal.templemeads.core import Here, Work
 from openportal.templemeads.handlers import Handler, Run
 from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS, SUBMIT_LIFETIME_SECONDS, Job, from_wire
+from openportal.templemeads.role import Here, Work
 
 MAX_NOTIFICATIONS = 1_000
 OFFERINGS_WAIT_SECONDS = 20.0
@@ -95,6 +95,13 @@ class BridgeBackend:
             if self._is_held(board.peer, entry):
                 self.held(entry.job)
 
+    async def end(self) -> None:
+        """From now on the software is told nothing. Its jobs stay open: that we stop is no failure of theirs."""
+        self.signaller = None
+        for task in self._signals:
+            task.cancel()
+        await asyncio.gather(*self._signals, return_exceptions=True)
+
     def held(self, job: Job) -> None:
         """A job waits for the software: tell it, unless nobody is to be told."""
         if self.signaller is not None:
@@ -125,17 +132,20 @@ class BridgeBackend:
         if not sent:
             log.warning("notification not delivered", notification=id)
 
-    def unfinished(self) -> list[Json]:
-        return [
-            entry.job.to_wire() for board, entry in self._agent.core.open_jobs() if self._is_held(board.peer, entry)
-        ]
+    async def unfinished(self) -> list[Json]:
+        """What is not on the disk yet is not told: the answer waits for it."""
+        core = self._agent.core
+        jobs = [entry.job.to_wire() for board, entry in core.open_jobs() if self._is_held(board.peer, entry)]
+        await self._agent.committed()
+        return jobs
 
     def _is_held(self, peer: str, entry: Any) -> bool:
         active = self._agent.core.active.get((peer, entry.job.id))
         return active is not None and active.work.held
 
-    def fetch_job(self, id: str) -> Json | None:
+    async def fetch_job(self, id: str) -> Json | None:
         job = self._find(id)
+        await self._agent.committed()
         return None if job is None else job.to_wire()
 
     def fetch_notification(self, id: str) -> Json | None:
@@ -187,7 +197,7 @@ class BridgeBackend:
         if agents[0] == me and len(agents) > 2:
             destination = Destination(agents[1:])
         if destination.first != portal:
-            raise InvalidJob(f"the destination has to begin with {portal} (the portal) or {me} (this bridge)")
+            raise InvalidJob(f"{destination} has to begin with {portal} (the portal), or with {me}.{portal}")
         owner = instruction.owning_portal
         if owner is not None and owner != portal:
             raise InvalidJob(
@@ -225,7 +235,10 @@ class BridgeBackend:
         return self._accepted(job)
 
     def _accepted(self, job: Job) -> list[str]:
-        accepted = msgspec.json.decode(job.result or "[]", type=list[str])
+        try:
+            accepted = msgspec.json.decode(job.result or "[]", type=list[str])
+        except msgspec.DecodeError as error:
+            raise RunError(f"the portal's answer about the offerings cannot be read: {error}") from error
         self._agent.core.offer(accepted, self._agent.clock())
         self._agent.perform()
         return accepted

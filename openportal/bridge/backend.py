@@ -33,11 +33,11 @@ class Backend(Protocol):
         """The job as it is, after waiting up to `wait_seconds` for it to finish; None if it is not known."""
         ...
 
-    def unfinished(self) -> list[Json]:
+    async def unfinished(self) -> list[Json]:
         """The jobs that wait for the portal software, oldest first."""
         ...
 
-    def fetch_job(self, id: str) -> Json | None:
+    async def fetch_job(self, id: str) -> Json | None:
         """One job that was put to the portal software; None if it is not known."""
         ...
 

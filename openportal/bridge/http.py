@@ -246,7 +246,7 @@ class Api:
 
     async def fetch_jobs(self, call: Call) -> object:
         self._keys.may_call(call.key_id, "fetch_jobs")
-        return [_for_the_outside(job) for job in self._backend.unfinished()]
+        return [_for_the_outside(job) for job in await self._backend.unfinished()]
 
     async def run(self, call: Call) -> object:
         command = _read(call.body, _COMMAND, '{"command":"brics.aip1 get_users demo.brics"}').command
@@ -261,7 +261,7 @@ class Api:
     async def fetch_job(self, call: Call) -> object:
         self._keys.may_call(call.key_id, "fetch_job")
         id = _read(call.body, _ID, '"<id of a job>"')
-        return _for_the_outside(self._backend.fetch_job(id) or _unknown("job", id))
+        return _for_the_outside(await self._backend.fetch_job(id) or _unknown("job", id))
 
     async def fetch_notification(self, call: Call) -> object:
         self._keys.may_call(call.key_id, "fetch_notification")

@@ -41,4 +41,5 @@ class BridgePart:
 
     async def stop(self) -> None:
         await self.server.stop()
+        await self._backend.end()
         await self._signaller.stop()

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from enum import Enum
 from typing import Any, Protocol
+
+import structlog
 
 from openportal.agents.instance import InstanceRole
 from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
-from openportal.errors import ConfigError
+from openportal.errors import ConfigError, LedgerCorrupt, LedgerError, UnknownEvent
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
 from openportal.paddington.exchange import Exchange
 from openportal.paddington.peer import Links, Peer
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import AgentControl
-from openportal.templemeads.core import Role
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.ledger import Settings
+from openportal.templemeads.role import Role
 
 RELOAD_PAUSE_SECONDS = 1.0
 
 Handlers = Mapping[type[Instruction], Handler]
 Connect = Callable[[Agent], Links]
+
+log = structlog.get_logger("openportal.compose")
 
 
 class NoLeaf(ConfigError):
@@ -32,7 +37,7 @@ class NoLeaf(ConfigError):
 
 
 class Part(Protocol):
-    """Something beside the agent that starts after it and stops before it."""
+    """Something beside the agent that starts after it and stops before it; `stop` also ends a start that failed."""
 
     async def start(self) -> None: ...
 
@@ -109,30 +114,38 @@ class Ending(Enum):
 
 async def serve(config: AgentConfig, command: str, stopping: asyncio.Event) -> Ending:
     """Run the agent until it is asked to stop; one whose ledger failed starts again from what is on the disk."""
-    while True:
-        ending = await serve_once(config, command, stopping)
-        if ending is not Ending.LEDGER_FAILED:
-            return ending
-        await asyncio.sleep(RELOAD_PAUSE_SECONDS)
+    ending = await serve_once(config, command, stopping)
+    while ending is Ending.LEDGER_FAILED and not await set_within(stopping, RELOAD_PAUSE_SECONDS):
+        try:
+            ending = await serve_once(config, command, stopping)
+        except (LedgerCorrupt, UnknownEvent):
+            raise
+        except LedgerError as error:  # the disk or the database is not back yet
+            log.error("the ledger cannot be used yet", agent=config.service.name, reason=str(error))
+    return Ending.STOPPED if stopping.is_set() else ending
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def serve_once(config: AgentConfig, command: str, stopping: asyncio.Event) -> Ending:
-    """One life of the agent, from its ledger to its ending."""
+    """One life of the agent, from its ledger to its ending; what began to start is stopped, in the opposite order."""
     agent = build_agent(config, command)
     control = AgentControl(agent)
     agent.control = control
     parts = parts_of(config, agent, control)
-    await agent.start()
-    started: list[Part] = []
-    try:
+    async with AsyncExitStack() as started:
+        started.push_async_callback(agent.stop)
+        await agent.start()
         for part in parts:
+            started.push_async_callback(part.stop)
             await part.start()
-            started.append(part)
         return await until_ended(agent, control, stopping)
-    finally:
-        for part in reversed(started):
-            await part.stop()
-        await agent.stop()
 
 
 def parts_of(config: AgentConfig, agent: Agent, control: AgentControl) -> list[Part]:

@@ -65,7 +65,9 @@ class Clients:
 
     def ask(self, instructions: list[str]) -> None:
         """One more client, which asks for these."""
-        process = subprocess.Popen([*self._command, *instructions], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [*self._command, *instructions], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self._processes.append(process)
         threading.Thread(target=self._read, args=(process,), daemon=True).start()
 

@@ -16,10 +16,11 @@ from openportal.cli.compose import ledger_settings
 from openportal.cli.trace import Line, Wanted, family, line
 from openportal.errors import ConfigError, LedgerError, Unsupported
 from openportal.paddington.config import AgentConfig, load
-from openportal.templemeads.core import Core, Here, Work
+from openportal.templemeads.core import Core
 from openportal.templemeads.events import EVENTS
-from openportal.templemeads.ledger import Reader, Recorded, open_reader
+from openportal.templemeads.ledger import Reader, Recorded, Unknown, open_reader
 from openportal.templemeads.ledger.sqlite import FILE_NAME, LOCK_NAME
+from openportal.templemeads.role import Here, Work
 
 
 def configs(paths: Iterable[Path]) -> list[AgentConfig]:
@@ -155,5 +156,6 @@ def rebuilt(config: AgentConfig, opened: Reader) -> Core:
     """The agent's boards as its ledger tells them."""
     core = Core(config.service.name, NoRole(config.agent), [])
     for recorded in opened.records():
-        core.apply(recorded.stream, recorded.event, recorded.at)
+        if not isinstance(recorded.event, Unknown):  # of a newer version
+            core.apply(recorded.stream, recorded.event, recorded.at)
     return core

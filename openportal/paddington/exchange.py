@@ -58,7 +58,9 @@ class _Dialler:
     async def _attempt(self) -> bool:
         """Whether there was a link, and it lasted."""
         try:
-            link = await asyncio.wait_for(self._connect(), HANDSHAKE_SECONDS)
+            # Not wait_for: it loses a cancellation that comes in the turn in which the connection is refused.
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                link = await self._connect()
         except (OSError, TimeoutError) as error:
             self._tell(f"cannot connect to {self._server.url}: {error or 'no answer'}")
             return False

@@ -14,23 +14,26 @@ import asyncio
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
 import structlog
 
-from openportal.errors import CommitFailed, Expired, JobError, OpenPortalError, RunError, TransportError
+from openportal.errors import CommitFailed, Expired, JobError, LedgerError, OpenPortalError, RunError, TransportError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.peer import Links, Peer
-from openportal.templemeads.core import Core, CoreImage, Ready, Role
+from openportal.templemeads.core import Core, Ready
 from openportal.templemeads.events import AGENT_STREAM, EVENTS, AgentStarted, AgentStopped
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.ledger import Event, Ledger, Settings
+from openportal.templemeads.role import Role
 from openportal.templemeads.saga import Ask, Outcome
+from openportal.templemeads.state import StateImage
 
 ENGINE = "templemeads"
 PROTOCOL_VERSION = "0.94.0"
@@ -112,7 +115,7 @@ class Agent:
     def _replay(self) -> None:
         state = self.ledger.checkpoint()
         if state is not None:
-            self.core.restore(msgspec.json.decode(state, type=CoreImage))
+            self.core.restore(msgspec.json.decode(state, type=StateImage))
         for recorded in self.ledger.replay():
             self.core.apply(recorded.stream, recorded.event, recorded.at)
             self._since_checkpoint += 1
@@ -129,43 +132,64 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._ledger is None:
             return
-        if not self.ledger.failed:
-            self.ledger.submit([(AGENT_STREAM, AgentStopped(reason))], self.clock())
-            await self.ledger.drain()
-            self._checkpoint()
-        self.ledger.close()
+        try:
+            await self._store_the_rest(reason)
+        except LedgerError as error:
+            log.error("stopped without a last commit", agent=self.name, reason=str(error))
+        finally:
+            self.ledger.close()
+
+    async def _store_the_rest(self, reason: str) -> None:
+        """What handlers observed before they were cut off, and where the log ends."""
+        if self.ledger.failed:
+            return
+        self.perform()
+        self.ledger.submit([(AGENT_STREAM, AgentStopped(reason))], self.clock())
+        await self.ledger.drain()
+        self._checkpoint()
 
     def _commit_failed(self, error: CommitFailed) -> None:
         """Nothing that was staged may be believed: close the links at once and let the owner start us anew."""
         log.error("commit failed", agent=self.name, reason=str(error))
+        self.links.pause_new_links(True)
         for peer in self.links.connected_peers():
             self.links.drop(peer, "the ledger failed")
-        for gate in self._gates:
-            if not gate.done():
-                gate.set_exception(error)
+        waiting: list[asyncio.Future[Any]] = [*self._gates, *chain.from_iterable(self._waiters.values())]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
         if self.failed is not None and not self.failed.done():
             self.failed.set_result(str(error))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _ticks(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self.core.tick(self.clock())
-            self.perform()
-            for board in self.core.boards.values():
-                board.forget_expired(self.clock())
-            if self._since_checkpoint >= self._settings.checkpoint_every:
-                await self.ledger.drain()
-                self._checkpoint()
+            try:
+                await self._tick()
+            except LedgerError as error:
+                log.error("no checkpoint", agent=self.name, reason=str(error))
+            except Exception as error:  # a clock that stands still would let no job expire any more
+                log.error("tick failed", agent=self.name, exc_info=error)
+
+    async def _tick(self) -> None:
+        self.core.tick(self.clock())
+        self.perform()
+        for board in self.core.boards.values():
+            board.forget_expired(self.clock())
+        if self._since_checkpoint >= self._settings.checkpoint_every:
+            await self.ledger.drain()
+            self._checkpoint()
 
     def _checkpoint(self) -> None:
         if self.ledger.idle:
+            self._since_checkpoint = 0  # also if it fails: the next attempt is not a second later
             self.ledger.save_checkpoint(msgspec.json.encode(self.core.image()))
-            self._since_checkpoint = 0
 
     # --- links --------------------------------------------------------------------------------------------------------
 
@@ -191,11 +215,10 @@ class Agent:
         log.info("disconnected", agent=self.name, peer=str(peer), reason=reason)
 
     def received(self, peer: Peer, text: str) -> None:
-        """One command of a neighbour. What cannot be read is logged and the link stays."""
+        """One command of a neighbour. What cannot be read or taken is counted and logged, and the link stays."""
         try:
-            command = msgspec.json.decode(text)
-            kind, body = next(iter(command.items()))
-        except (msgspec.DecodeError, AttributeError, StopIteration):
+            kind, body = next(iter(msgspec.json.decode(text).items()))
+        except (msgspec.DecodeError, RecursionError, AttributeError, StopIteration):
             log.warning("unreadable command", agent=self.name, peer=str(peer), size=len(text))
             self.core.rejected += 1
             return
@@ -203,6 +226,10 @@ class Agent:
             self._dispatch(str(peer), kind, body)
         except OpenPortalError as error:
             log.warning("command refused", agent=self.name, peer=str(peer), command=kind, reason=str(error))
+            self.core.rejected += 1
+        except Exception as error:  # a mistake of ours; what was decided until then is in memory, and must be stored
+            log.error("command failed", agent=self.name, peer=str(peer), command=kind, exc_info=error)
+            self.core.rejected += 1
         self.perform()
 
     def _dispatch(self, peer: str, kind: str, body: Any) -> None:
@@ -218,10 +245,9 @@ class Agent:
                 log.info("delete ignored", agent=self.name, peer=peer)
             case "Register":
                 self._register(peer, str(body.get("agent", "")), now)
-                if self.control is not None:
-                    self.control.registered(peer)
             case "Sync":
-                jobs = (body.get("state") or {}).get("jobs")
+                state = body.get("state")
+                jobs = state.get("jobs") if isinstance(state, dict) else None
                 self.core.sync(peer, jobs if isinstance(jobs, list) else [], now)
             case "Error":
                 log.warning("peer reports an error", agent=self.name, peer=peer, reason=str(body.get("error"))[:500])
@@ -236,6 +262,8 @@ class Agent:
             self.links.drop(self.peers[peer], f"it registered as {agent_type}, and is configured as {declared}")
             return
         self.core.registered(peer, agent_type, now)
+        if self.control is not None:
+            self.control.registered(peer)
 
     def send(self, peer: str, command: dict[str, Any]) -> None:
         """Send a command now. A link that is gone or stuck is no error: what matters is on the board."""
@@ -265,6 +293,10 @@ class Agent:
                 self.ledger.submit(ready.events, self.clock(), partial(self._release, ready) if leaves else None)
             except CommitFailed as error:
                 log.debug("not stored", agent=self.name, reason=str(error))
+                return
+            except Exception as error:  # the log cannot hold it, and memory does: memory must not be believed
+                self.ledger.fail(error)
+                return
         if self.control is not None and ready.events:
             self.control.staged(ready.events, began)
         if self.control is not None and ready.ended:
@@ -304,15 +336,15 @@ class Agent:
         if active is None:
             return
         instruction = active.work.instruction
-        handler = self._handlers[type(instruction)]
-        working = Working(self, peer, id)
         try:
-            value = handler(working, instruction)
+            value = self._handlers[type(instruction)](Working(self, peer, id), instruction)
         except Exception as error:
             self.core.ran(peer, id, None, self.clock(), self._failure(error, instruction))
             return
         if inspect.isawaitable(value):
-            self._spawn(self._finish(peer, id, instruction, value))
+            task = self._spawn(self._finish(peer, id, instruction, value))
+            if inspect.iscoroutine(value):  # one that stop() cuts off in the queue has never begun
+                task.add_done_callback(lambda _: value.close())
         else:
             self.core.ran(peer, id, value, self.clock())
 
@@ -332,11 +364,16 @@ class Agent:
         log.error("handler failed", agent=self.name, verb=instruction.verb, exc_info=error)
         return RunError(f"{instruction.verb} failed at {self.name}: {type(error).__name__}: {error}")
 
-    def wait_for_step(self, peer: str, id: str, step: str) -> asyncio.Future[Outcome]:
-        """The outcome of a step that a leaf has asked."""
+    async def asked(self, peer: str, id: str, step: str, ask: Ask) -> Outcome:
+        """The outcome of a step that a leaf asks, known already or yet to come. Raises Expired."""
+        known = self.core.ask_back(peer, id, step, ask, self.clock())
+        if known is not None:
+            self.perform()
+            return known
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._steps[peer, id, step] = future
-        return future
+        self.perform()
+        return await future
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
@@ -352,18 +389,25 @@ class Agent:
         return job.id
 
     async def finished(self, peer: str, id: str, wait_seconds: float) -> Job | None:
-        """The job as it is on the disk; waits for its end for at most that long."""
-        job = self.core.board(peer).find(id)
+        """The job as it is on the disk; waits for its end for at most that long. Raises CommitFailed."""
+        board = self.core.board(peer)
+        job = board.find(id)
+        if job is not None and not job.finished and wait_seconds > 0:
+            ended = await self._end_of(id, wait_seconds)
+            if ended is not None:
+                return ended
+            job = board.find(id)
         if job is not None and job.finished:
             await self.committed()
-        if job is None or job.finished or wait_seconds <= 0:
-            return job
+        return job
+
+    async def _end_of(self, id: str, wait_seconds: float) -> Job | None:
         future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(id, []).append(future)
         try:
             return await asyncio.wait_for(future, wait_seconds)
         except TimeoutError:
-            return self.core.board(peer).find(id)
+            return None
         finally:
             self._forget_waiter(id, future)
 
@@ -406,11 +450,7 @@ class Working:
 
     async def ask(self, step: str, agent: str, instruction: str) -> object:
         """Ask another agent, through our sender, and wait for its answer."""
-        owner = self._agent
-        waiting = owner.wait_for_step(self._peer, self._id, step)
-        known = owner.core.ask_back(self._peer, self._id, step, Ask(agent, instruction), owner.clock())
-        owner.perform()
-        outcome = known if known is not None else await waiting
+        outcome = await self._agent.asked(self._peer, self._id, step, Ask(agent, instruction))
         if outcome.kind == "expired":
             raise Expired(outcome.result or "the question expired")
         if outcome.kind is not None:

@@ -25,6 +25,7 @@ from openportal.templemeads.events import (
 )
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.lanes import project_of
+from openportal.templemeads.ledger.format import ERASED
 from openportal.templemeads.saga import Outcome
 
 MAX_OPEN_JOBS = 10_000
@@ -240,7 +241,8 @@ def changes_something(command: str) -> bool:
 
 
 def _job(event: Received | Sent, at: float) -> Job:
-    extra: dict[str, Any] | None = msgspec.json.decode(event.extra) if event.extra else None
+    known = event.extra if event.extra != ERASED else None
+    extra: dict[str, Any] | None = msgspec.json.decode(known) if known else None
     return Job(
         event.id, event.created, int(at), event.expires, event.version, event.command or "", State.PENDING,
         None, None, event.forwarded_for, None, event.domain, event.domain_version, extra,

@@ -14,18 +14,18 @@ and in each the first terminal state is Ended on every board that the job is on,
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import msgspec
 
 from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenPortalError, Unavailable, Unroutable
-from openportal.grammar.destination import Destination, Position
-from openportal.grammar.instructions import Instruction, parse_instruction, split_command
-from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, BoardImage, Entry, words_of
+from openportal.grammar.destination import Position
+from openportal.grammar.instructions import parse_instruction, split_command
+from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry, words_of
 from openportal.templemeads.events import (
     AGENT_STREAM,
     Ended,
@@ -42,13 +42,14 @@ from openportal.templemeads.events import (
     StepRefused,
     board_stream,
 )
-from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS, MAX_VERSION, Job, State, Wire, from_wire
+from openportal.templemeads.job import MAX_VERSION, Job, State, Wire, from_wire
 from openportal.templemeads.lanes import Lanes, conflict, project_of
 from openportal.templemeads.ledger.format import Event
 from openportal.templemeads.results import encode_result
-from openportal.templemeads.saga import Ask, AskFailed, Done, Driver, Finished, Outcome, Steps
+from openportal.templemeads.role import Here, Role, Work
+from openportal.templemeads.saga import Ask, AskFailed, Done, Driver, Finished, Outcome
+from openportal.templemeads.state import AgentState
 
-MAX_BOARDS = 1_000
 MAX_SYNC_BYTES = 256 * 1024
 MAX_SYNC_JOBS = 10_000
 MAX_CRASHED_ATTEMPTS = 3
@@ -74,42 +75,6 @@ class Ready:
     ended: list[Job] = field(default_factory=list)  # for statistics
     steps: list[tuple[str, str, str, Outcome]] = field(default_factory=list)  # answers that a leaf waits for
     refused: list[tuple[str, str]] = field(default_factory=list)  # peer and why, for the log
-
-
-class Here(NamedTuple):
-    """A job at this agent, as a role looks at it."""
-
-    me: str
-    sender: str
-    zone: str
-    sender_type: str | None
-    destination: Destination
-    text: str  # the instruction
-    job: Job
-
-
-class Work(NamedTuple):
-    """How a job that stops here is carried out: by a leaf's handler, by a saga, or held for the portal's software."""
-
-    instruction: Instruction
-    steps: Callable[[], Steps] | None = None
-    held: bool = False
-    subject: str | None = None
-    changes: bool = True
-
-
-class Role(Protocol):
-    """What an agent of one kind does with jobs. Both methods raise JobError to refuse."""
-
-    agent_type: str
-
-    def work(self, here: Here) -> Work:
-        """How to carry out a job whose destination ends here."""
-        ...
-
-    def passing(self, here: Here) -> Work | None:
-        """How to carry out a job on its way through; None means that it is passed on."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -139,32 +104,17 @@ class End(NamedTuple):
 ENDED = Outcome("the job ended before this step", None, "expired")
 
 
-class CoreImage(msgspec.Struct):
-    """The whole state as it is kept in a checkpoint."""
-
-    boards: list[BoardImage]
-    types: dict[str, str]
-    offerings: list[str]
-    order: int
-
-
-class Core:
+class Core(AgentState):
     """The decisions of one agent."""
 
     def __init__(self, me: str, role: Role, neighbours: Iterable[str]) -> None:
-        self.me = me
+        super().__init__(me, neighbours)
         self.role = role
-        self.neighbours = list(neighbours)  # `name@zone` of everyone in our configuration
-        self.boards: dict[str, Board] = {}
-        self.types: dict[str, str] = {}  # peer -> agent type
-        self.offerings: list[str] = []
         self.active: dict[tuple[str, str], Active] = {}
         self.overrun: dict[tuple[str, str], Active] = {}  # jobs that ended while a leaf had them in hand, and has still
         self.lanes: Lanes[Active] = Lanes()
         self.draining: str | None = None  # why no new job is taken
         self.rejected = 0
-        self._order = 0
-        self._deadlines: list[tuple[int, str, str]] = []
         self._parked: list[Active] = []
         self._resume_at: float | None = None
         self._ready = Ready()
@@ -250,10 +200,18 @@ class Core:
             self._late(self.board(peer), id, failure is None, now)
             self._leave_overrun(peer, id, now)
         elif failure is not None:
-            self._end(active.board, active.entry, End(str(failure), None, kind_of(failure)), now)
+            self._end(active.board, active.entry, End(sayable(str(failure)), None, kind_of(failure)), now)
         else:
-            text, result_type = encode_result(result, active.work.instruction.result_type)
-            self._end(active.board, active.entry, End(text, result_type), now)
+            self._end(active.board, active.entry, self._result(active, result), now)
+
+    def _result(self, active: Active, value: object) -> End:
+        """What a leaf answered; one that no JSON can hold is a failure of the leaf."""
+        instruction = active.work.instruction
+        try:
+            return End(*encode_result(value, instruction.result_type))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            message = f"{instruction.verb} was done at {self.me}, but what it answered cannot be told: {error}"
+            return End(sayable(message), None, "run")
 
     def answered(self, peer: str, job: Job, now: float) -> None:
         """The portal's software answered a job that was held for it. Raises InvalidJob if it cannot be."""
@@ -269,13 +227,14 @@ class Core:
         if entry is None:
             raise Expired("the job ended before this step")
         number = entry.effects + 1
-        self._stage_on(entry, peer, Intended(id, number, action, entry.subject, target), now)
+        self._stage_on(entry, peer, Intended(id, number, action, entry.subject, sayable(target)), now)
         return number
 
     def observe(self, peer: str, id: str, number: int, detail: str | None, now: float) -> None:
         """An effect happened (`detail` None), or failed as `detail` says."""
         job = self.board(peer).find(id)
         subject = subject_of(job.command.partition(" ")[2]) if job is not None else None
+        detail = None if detail is None else sayable(detail)
         self._stage(board_stream(peer), Observed(id, number, detail is None, subject, detail), now)
 
     def offer(self, destinations: list[str], now: float) -> None:
@@ -359,24 +318,6 @@ class Core:
         subject = subject_of(here.text)
         self._receive(board, here.job, subject, now)
         self._send_out(onward, here.job, now, subject=subject, via=board.peer)
-
-    def neighbour(self, name: str, zone: str, across: bool = True) -> Board:
-        """The board of the neighbour of that name, of the zone first and then, `across` zones, of any other.
-
-        What is passed on stays in the zone in which it came. Raises Unroutable.
-        """
-        same_zone = f"{name}@{zone}"
-        if same_zone in self.neighbours:
-            return self.board(same_zone)
-        found = [peer for peer in self.neighbours if peer.rpartition("@")[0] == name]
-        if not found:
-            raise Unroutable(f"{self.me} has no neighbour {name!r}: it knows {self._known()}")
-        if not across:
-            raise Unroutable(f"{self.me} has no neighbour {name!r} in zone {zone!r}, from which this job came")
-        return self.board(found[0])
-
-    def _known(self) -> str:
-        return ", ".join(sorted({peer.rpartition("@")[0] for peer in self.neighbours})) or "nobody"
 
     def _refuse(self, board: Board, job: Job, error: OpenPortalError, now: float) -> None:
         """A job that we do not take is answered, never skipped: silence would hang its sender until it expires."""
@@ -619,7 +560,7 @@ class Core:
     def _why_nobody(self, agent: str) -> tuple[str, str]:
         if agent in AGENT_TYPES:
             return "unavailable", f"{self.me} has no {agent} agent: start one and connect it, then ask again"
-        return "unroutable", f"{self.me} has no neighbour {agent!r}: it knows {self._known()}"
+        return "unroutable", f"{self.me} has no neighbour {agent!r}: it knows {self.known()}"
 
     # --- outcomes -----------------------------------------------------------------------------------------------------
 
@@ -832,77 +773,12 @@ class Core:
 
     # --- state --------------------------------------------------------------------------------------------------------
 
-    def board(self, peer: str) -> Board:
-        """The board shared with a peer, made when first needed."""
-        board = self.boards.get(peer)
-        if board is None:
-            if len(self.boards) >= MAX_BOARDS:
-                raise Unavailable(f"{self.me} has {MAX_BOARDS} boards and makes no more")
-            board = self.boards[peer] = Board(peer)
-        return board
-
     def _stage(self, stream: str, event: Event, now: float) -> None:
         self.apply(stream, event, now)
         self._ready.events.append((stream, event))
 
     def _stage_on(self, entry: Entry, peer: str, event: Event, now: float) -> None:
         self._stage(board_stream(peer), event, now)
-
-    def apply(self, stream: str, event: Event, at: float) -> None:
-        """How the state changes by one event: the same when it is staged and when it is replayed."""
-        if stream == AGENT_STREAM:
-            self._apply_own(event)
-        else:
-            _EVOLVE[type(event)](self, self.board(stream.removeprefix("board:")), event, at)
-
-    def _apply_own(self, event: Event) -> None:
-        if isinstance(event, PeerKnown):
-            self.types[event.peer] = event.agent_type
-        elif isinstance(event, OfferingsSet):
-            self.offerings = list(event.destinations)
-
-    def _next_order(self) -> int:
-        self._order += 1
-        return self._order
-
-    def _evolve_received(self, board: Board, event: Received, at: float) -> None:
-        board.received(event, at, self._next_order(), event.subject)
-        heapq.heappush(self._deadlines, (event.expires, board.peer, event.id))
-
-    def _evolve_sent(self, board: Board, event: Sent, at: float) -> None:
-        board.sent(event, at, self._next_order(), event.subject)
-        heapq.heappush(self._deadlines, (event.expires, board.peer, event.id))
-        if event.via is None:
-            return
-        asker = self.board(event.via).open.get(event.parent or event.id)
-        if asker is None:
-            return
-        if event.step is not None:
-            asker.asked[event.step] = event.id
-        else:
-            asker.relay = board.peer
-
-    def _evolve_ended(self, board: Board, event: Ended, at: float) -> None:
-        entry = board.ended(event, at, self._next_order())
-        if entry.step is None or entry.via is None or event.size is not None:
-            return
-        parent = self.board(entry.via).open.get(entry.parent or "")
-        if parent is not None:
-            parent.outcomes[entry.step] = Outcome(event.result, event.result_type, event.kind)
-
-    def image(self) -> CoreImage:
-        """The state for a checkpoint."""
-        boards = [board.image() for board in self.boards.values()]
-        return CoreImage(boards, dict(self.types), list(self.offerings), self._order)
-
-    def restore(self, image: CoreImage) -> None:
-        """Take the state of a checkpoint; only on a fresh core."""
-        self.types, self.offerings, self._order = dict(image.types), list(image.offerings), image.order
-        for board_image in image.boards:
-            board = self.board(board_image.peer)
-            board.restore(board_image)
-            for entry in board.open.values():
-                heapq.heappush(self._deadlines, (entry.job.expires, board.peer, entry.job.id))
 
     def _sync_commands(self, board: Board) -> Iterator[Wire]:
         """Our side of the board: what we wait for, and what ended while the neighbour was away; in pieces."""
@@ -931,30 +807,15 @@ class Core:
         self.rejected += 1
         self._ready.refused.append((peer, why))
 
-    def open_jobs(self) -> Iterator[tuple[Board, Entry]]:
-        """Every open job of every board."""
-        for board in self.boards.values():
-            for entry in board.open.values():
-                yield board, entry
-
-
-_EVOLVE: Mapping[type[Event], Callable[[Core, Board, Any, float], object]] = {
-    Received: Core._evolve_received,
-    Sent: Core._evolve_sent,
-    Ended: Core._evolve_ended,
-    Joined: lambda core, board, event, at: board.joined(event),
-    Started: lambda core, board, event, at: board.started(event),
-    Intended: lambda core, board, event, at: board.intended(event),
-    Observed: lambda core, board, event, at: None,
-    StepRefused: lambda core, board, event, at: board.step_refused(event),
-    Late: lambda core, board, event, at: None,
-    Quarantined: lambda core, board, event, at: board.quarantined(event),
-}
-
 
 def kind_of(error: OpenPortalError) -> str:
     """The wire's kind for an error."""
     return error.wire_kind if isinstance(error, JobError) else error.kind
+
+
+def sayable(text: str) -> str:
+    """Text as JSON can hold it: a file's name may have bytes that are no text, and an error speaks of it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def subject_of(text: str) -> str | None:
@@ -963,6 +824,3 @@ def subject_of(text: str) -> str | None:
         return parse_instruction(text).subject
     except GrammarError:
         return None
-
-
-__all__ = ["DEFAULT_LIFETIME_SECONDS", "Active", "Core", "CoreImage", "End", "Here", "Ready", "Role", "Work"]

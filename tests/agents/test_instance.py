@@ -12,8 +12,8 @@ from openportal.agents.instance import ADD_USER_ATTEMPTS, SAGAS, InstanceRole
 from openportal.errors import OpenPortalError, RunError, Unroutable, Unsupported
 from openportal.grammar.destination import Destination
 from openportal.grammar.instructions import VERBS, parse_instruction
-from openportal.templemeads.core import Here
 from openportal.templemeads.job import Job, State
+from openportal.templemeads.role import Here
 from openportal.templemeads.saga import Ask, AskFailed, Done, Driver, Finished, Outcome
 
 USER, PROJECT = "alice.demo.brics", "demo.brics"

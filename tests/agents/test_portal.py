@@ -12,8 +12,8 @@ from openportal.agents.portal import OF_OFFERINGS, PortalRole, check_ownership, 
 from openportal.errors import GrammarError, InvalidJob, JobError, Unroutable, Unsupported
 from openportal.grammar.destination import Destination, Destinations
 from openportal.grammar.instructions import VERBS, Submit, parse_instruction
-from openportal.templemeads.core import Here
 from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS, Job, State
+from openportal.templemeads.role import Here
 from openportal.templemeads.saga import Ask, Done, Driver, Finished, Outcome
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "templemeads"))  # `world` is shared with the core's tests

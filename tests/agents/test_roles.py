@@ -8,8 +8,8 @@ from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import GrammarError, Unroutable, Unsupported
 from openportal.grammar.destination import Destination
 from openportal.grammar.instructions import AddUser, IsUserAdded
-from openportal.templemeads.core import Here
 from openportal.templemeads.job import Job, State
+from openportal.templemeads.role import Here
 
 
 def here(text: str, destination: str = "shared.account") -> Here:

@@ -133,10 +133,10 @@ class MemoryAgent:
             pass
         return self.jobs[id]
 
-    def unfinished(self) -> list[Json]:
+    async def unfinished(self) -> list[Json]:
         return [job for job in self.to_software.values() if job["state"] in OPEN_STATES]
 
-    def fetch_job(self, id: str) -> Json | None:
+    async def fetch_job(self, id: str) -> Json | None:
         return self.to_software.get(id)
 
     def fetch_notification(self, id: str) -> Json | None:

@@ -118,7 +118,9 @@ class AwardTrial:
         time.sleep(DOWN_SECONDS)
         self.facility.start([victim])
         self.facility.wait_ready()
-        self.software.answers = True  # before the offerings: sync_offerings of 0.32.2 waits for what it sets going
+        # Answers before the offerings: sync_offerings of 0.32.2 returns only after the jobs that it sets going.
+        self.software.answers = True
+        bridge.ask("answer_all")
         self._offer(bridge)
         answer = self._granted(bridge, office, opened["id"], victim)
         whose = "theirs" if victim in self.facility.theirs else "ours"

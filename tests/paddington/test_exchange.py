@@ -780,3 +780,15 @@ def test_backoff() -> None:
 
 def test_logging_gets_rarer() -> None:
     assert [n for n in range(1, 200) if worth_a_line(n)] == [*range(1, 17), 32, 64, 128]
+
+
+async def test_stopping_while_dialling_always_ends() -> None:
+    """A stop that comes in the turn in which a connection is refused must not be lost."""
+    config = dialling(free_port())
+    for turns in range(240):
+        exchange = Exchange(config, Log(), reconnect=Backoff(0.0001, 0.0002, 0.0005))
+        await exchange.start()
+        for _ in range(turns % 12):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await exchange.stop()

@@ -12,10 +12,11 @@ from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import Expired, InvalidJob
 from openportal.grammar.instructions import VERBS
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES
-from openportal.templemeads.core import AGENT_WAIT_SECONDS, MAX_SYNC_BYTES, RESUME_AFTER_SECONDS, Core, CoreImage
+from openportal.templemeads.core import AGENT_WAIT_SECONDS, MAX_SYNC_BYTES, RESUME_AFTER_SECONDS, Core
 from openportal.templemeads.events import Ended, Intended, Joined, Late, Observed, Quarantined, Received, Sent, Started
 from openportal.templemeads.job import MAX_VERSION, Job, State, Wire
 from openportal.templemeads.saga import Ask, Driver
+from openportal.templemeads.state import StateImage
 
 ADD = "b.c add_user alice.demo.brics"
 LOOK = "a.b.c get_users demo.brics"
@@ -385,7 +386,7 @@ def what_was_changed_is_known_after_a_restart() -> None:
     change = list(core.board(peer_of("b")).open.values())[1]
     core.update(peer_of("b"), change.job.completed(START, None, "None").to_wire(), START)
     other = Core("a", RelayRole("Portal"), [peer_of("b")])
-    other.restore(msgspec.json.decode(msgspec.json.encode(core.image()), type=CoreImage))
+    other.restore(msgspec.json.decode(msgspec.json.encode(core.image()), type=StateImage))
     assert not isinstance(submit(other, "a.b get_users demo.brics")[-1], Joined)
 
 
@@ -747,7 +748,7 @@ def a_body_that_is_lost_is_asked_for_again() -> None:
     body = '"' + "x" * MAX_STORED_RESULT_BYTES + '"'
     core.update(peer_of("c"), job.completed(START, body, "T").to_wire(), START)
     other = single()
-    other.restore(msgspec.json.decode(msgspec.json.encode(core.image()), type=CoreImage))
+    other.restore(msgspec.json.decode(msgspec.json.encode(core.image()), type=StateImage))
     other.board(peer_of("c")).linked = True
     other.put(peer_of("a"), job.to_wire(), START)
     assert [peer for peer, _ in told(other, "Put")] == [peer_of("c")]

@@ -12,6 +12,7 @@ from openportal.templemeads import board as module
 from openportal.templemeads.board import MAX_OPEN_JOBS, MAX_STORED_RESULT_BYTES, RECENT_GRACE_SECONDS, Board, BoardImage
 from openportal.templemeads.events import Ended, Intended, Joined, Quarantined, Received, Sent, Started, StepRefused
 from openportal.templemeads.job import State
+from openportal.templemeads.ledger import ERASED
 
 NOW = 1_000_000
 
@@ -168,3 +169,10 @@ def test_opening_a_job_again_takes_it_from_the_recent() -> None:
     assert not board.recent
     assert not board.lacks_body("j0")
     assert str(uuid4()) not in board.open
+
+
+def test_a_job_of_an_erased_person_replays() -> None:
+    """All personal fields of such a row read the same, the unknown fields of newer versions among them."""
+    board = Board("a@default")
+    event = Received("j", NOW, NOW + 120, 2, ERASED, ERASED, ERASED)
+    assert board.received(event, NOW, 1, ERASED).job.extra is None

@@ -22,10 +22,10 @@ from openportal.paddington.memory import MemoryExchange, MemoryNetwork
 from openportal.paddington.peer import Peer
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import HOLD_SECONDS, MAX_HELD, MAX_HELD_BYTES, AgentControl, remainder
-from openportal.templemeads.core import Role
 from openportal.templemeads.diagnostics import DiagnosticsReport
 from openportal.templemeads.health import HealthInfo
 from openportal.templemeads.ledger import Settings
+from openportal.templemeads.role import Role
 from tests.bridge.support import KEY, serving
 
 Json = dict[str, Any]

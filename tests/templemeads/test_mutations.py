@@ -13,6 +13,7 @@ from simulation import simulate
 from world import Node
 
 from openportal.templemeads import core as core_module
+from openportal.templemeads import state as state_module
 from openportal.templemeads.board import Board
 from openportal.templemeads.core import Core
 from openportal.templemeads.job import Job
@@ -35,7 +36,7 @@ def nothing(owner: type, name: str, value: Any = None) -> Mutation:
 
 
 def evolved(kind: type, change: Callable[[Core, Board, Any, float], None]) -> Mutation:
-    return lambda patch: patch.setitem(core_module._EVOLVE, kind, change)  # type: ignore[arg-type]
+    return lambda patch: patch.setitem(state_module.EVOLVE, kind, change)  # type: ignore[arg-type]
 
 
 def send_before_the_commit(original: Any) -> Any:
@@ -198,12 +199,12 @@ MUTATIONS: dict[str, Mutation] = {
     "join over a change": replaced(Core, "_leader", join_whatever_lies_between),
     "never join": nothing(Core, "_leader"),
     "outcomes of steps are not recorded": lambda patch: patch.setitem(
-        core_module._EVOLVE,  # type: ignore[arg-type]
+        state_module.EVOLVE,  # type: ignore[arg-type]
         core_module.Ended,
         outcome_not_recorded(None),
     ),
     "the relay is not recorded": lambda patch: patch.setitem(
-        core_module._EVOLVE,  # type: ignore[arg-type]
+        state_module.EVOLVE,  # type: ignore[arg-type]
         core_module.Sent,
         relay_not_recorded(Core._evolve_sent),
     ),

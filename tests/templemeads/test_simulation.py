@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scenarios import image_of
 from simulation import Simulation, simulate
 
-from openportal.templemeads.core import CoreImage
+from openportal.templemeads.state import StateImage
 
 SEEDS = 2_000
 LONG_SEEDS = 40_000
@@ -57,7 +57,7 @@ def test_a_checkpoint_and_the_rest_of_the_log_are_as_good_as_the_log(seed: int, 
         for stream, event, at in node.log[:position]:
             early.apply(stream, event, at)
         late = node.fresh()
-        late.restore(msgspec.json.decode(msgspec.json.encode(early.image()), type=CoreImage))
+        late.restore(msgspec.json.decode(msgspec.json.encode(early.image()), type=StateImage))
         for stream, event, at in node.log[position:]:
             late.apply(stream, event, at)
         whole = node.replayed(use_checkpoint=False)

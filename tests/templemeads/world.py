@@ -20,11 +20,13 @@ from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import JobError, OpenPortalError, RunError
 from openportal.grammar.instructions import VERBS, Instruction, SyncOfferings, parse_instruction
-from openportal.templemeads.core import Core, CoreImage, Here, Ready, Role, Work
+from openportal.templemeads.core import Core, Ready
 from openportal.templemeads.events import Received, Sent
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.lanes import conflict
 from openportal.templemeads.ledger.format import Event
+from openportal.templemeads.role import Here, Role, Work
+from openportal.templemeads.state import StateImage
 
 Command = dict[str, Any]
 Leaf = Callable[[Instruction], object]
@@ -232,7 +234,7 @@ class Node:
         core, tail = self.fresh(), self.log
         if use_checkpoint and self.checkpoint is not None:
             image, position = self.checkpoint
-            core.restore(msgspec.json.decode(image, type=CoreImage))
+            core.restore(msgspec.json.decode(image, type=StateImage))
             tail = self.log[position:]
         for stream, event, at in tail:
             core.apply(stream, event, at)

@@ -206,7 +206,7 @@ class GroupCommit:
             outcome = attempt(self._again)
         self._flying = None
         if outcome is not None:
-            self._fail(outcome)
+            self.fail(outcome)
             return
         self._count(flying)
         self._thens.extend(unit.then for unit in flying if unit.then is not None)
@@ -250,7 +250,8 @@ class GroupCommit:
         finally:
             self._delivering = False
 
-    def _fail(self, outcome: Exception) -> None:
+    def fail(self, outcome: Exception) -> None:
+        """End it: nothing that waits is written, and no `then` is called any more."""
         self.failure = CommitFailed(f"the ledger could not commit: {outcome}; the agent reloads from what is stored")
         self.failure.__cause__ = outcome
         self._pending.clear()

@@ -221,7 +221,7 @@ class SQLiteBackend(SQLiteReader):
             self._write.rollback()
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
             raise SpaceFull(f"the disk of {self.folder} is full") from error
-        raise error
+        raise LedgerError(f"the database in {self.folder} failed: {error}") from error
 
     def scrub(self) -> None:
         """secure_delete has zeroed the value in its page; this moves the page out of the write-ahead log."""

@@ -44,7 +44,7 @@ from openportal.templemeads.ledger.tables import Backend, Segment, Statement
 
 CHECKPOINTS_KEPT = 2
 SPACE_CHECK_SECONDS = 1.0
-EVENTS_PER_UNIT = 10_000
+EVENTS_PER_UNIT = 100_000
 
 
 class Stream:
@@ -271,6 +271,10 @@ class Ledger:
         new, self._new = self._new, []
         return new + self._subjects.take_new()
 
+    def fail(self, error: Exception) -> None:
+        """The owner has something that this log cannot hold: the same as a commit that failed."""
+        self._commits.fail(error)
+
     async def drain(self) -> None:
         """Returns when all that was submitted is durable; raises CommitFailed if it is not."""
         await self._commits.drain()
@@ -283,7 +287,7 @@ class Ledger:
         self._commits.settle()
         try:
             if not self.failed:
-                self._backend.transact(
+                self._transact(
                     [*self._take_new(), (tables.SET_META, ("clean", "1")), (tables.SET_META, ("closed_at", self.head))]
                 )
         finally:
