@@ -86,6 +86,7 @@ class Agent:
         self._handlers = handlers
         self._settings = ledger
         self._ledger: Ledger | None = None
+        self._replayed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = asyncio.Semaphore(MAX_RUNNING)
         self._steps: dict[tuple[str, str, str], asyncio.Future[Outcome]] = {}
@@ -105,8 +106,9 @@ class Agent:
         """Open the ledger, take up what was open, and connect."""
         self.failed = asyncio.get_running_loop().create_future()
         self._ledger = Ledger.open(self._settings, EVENTS)
-        self._ledger.on_failure = self._commit_failed
         self._replay()
+        self._replayed = True
+        self._ledger.on_failure = self._commit_failed
         await self.committed()
         await self.links.start()
         self._spawn(self._ticks())
@@ -132,6 +134,8 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._ledger is None:
             return
+        if not self._replayed:  # memory is not what the log says, and must not be written into it
+            self.ledger.fail(LedgerError("the log was not replayed"))
         try:
             await self._store_the_rest(reason)
         except LedgerError as error:
