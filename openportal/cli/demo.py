@@ -23,7 +23,7 @@ from openportal.agents.sandbox.store import SETTINGS_FILE, SandboxStore
 from openportal.cli import trace
 from openportal.cli.facility import CHAIN, Facility
 from openportal.cli.published import client_python
-from openportal.templemeads.events import EVENTS
+from openportal.templemeads.events import EVENTS, Ended, Sent
 from openportal.templemeads.ledger import Recorded, Settings, open_reader
 
 CLIENT_VERSION = "0.94.0"
@@ -170,7 +170,14 @@ def account(facility: Facility, story: Story, console: Console) -> int:
         )
     if again:
         show_timeline(records, story, max(again, key=lambda one: one.went_on_with != "").subject, console)
-    return totals(facility, story, len(again), console)
+    return totals(facility, story, len(again), console, unanswered(records["bridge"], story))
+
+
+def unanswered(records: list[Recorded], story: Story) -> int:
+    """Jobs that the bridge accepted, whose 200 was cut off on its way to the client, and that have not ended once."""
+    accepted = {r.event.id for r in records if isinstance(r.event, Sent) and r.event.client is not None}
+    ends = Counter(r.event.id for r in records if isinstance(r.event, Ended))
+    return sum(ends[id] != 1 for id in accepted - story.asked.keys())
 
 
 def read(folder: Path) -> list[Recorded]:
@@ -188,10 +195,10 @@ def show_timeline(records: dict[str, list[Recorded]], story: Story, user: str, c
         console.print(f"  {at} {line.agent:9} {board:9} {line.event:9} {line.words}", soft_wrap=True)
 
 
-def totals(facility: Facility, story: Story, again: int, console: Console) -> int:
+def totals(facility: Facility, story: Story, again: int, console: Console, unheard: int = 0) -> int:
     effects = Counter((e.action, e.target) for e in SandboxStore(facility.sandbox).effects())
     twice = sum(count > 1 for count in effects.values())
-    lost = max(story.wanted, len(story.asked)) - story.done
+    lost = max(story.wanted, len(story.asked)) - story.done + unheard
     table = Table("asked", "done", "resumed", "lost", "effects", "done twice", title="The account")
     table.add_row(str(len(story.asked)), str(story.done), str(again), str(lost), str(sum(effects.values())), str(twice))
     console.print("")

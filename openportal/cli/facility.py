@@ -193,6 +193,13 @@ class Facility:
                 process.kill()
                 process.wait()
 
+    def revive(self) -> None:
+        """Start again whoever ended in good order: it was asked to restart."""
+        ended = [name for name, process in self.processes.items() if process.poll() == 0]
+        for name in ended:
+            del self.processes[name]
+        self.start(ended)
+
     def check(self) -> None:
         """Raises ConfigError if an agent has ended by itself, with the end of its log."""
         for name, process in self.processes.items():

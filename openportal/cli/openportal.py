@@ -234,6 +234,7 @@ def run_facility(folder: Path) -> None:
         try:
             while True:
                 time.sleep(1)
+                running.revive()
                 running.check()
         except KeyboardInterrupt:
             running.stop()

@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 from openportal.agents.sandbox.store import SandboxStore
-from openportal.cli.demo import Story, account, totals
+from openportal.cli.demo import Story, account, totals, unanswered
 from openportal.cli.facility import MEMBERS, Facility
 from openportal.errors import ConfigError
-from openportal.templemeads.events import EVENTS, Received, Sent, Started, board_stream
-from openportal.templemeads.ledger import Event, Ledger, Settings
+from openportal.templemeads.events import EVENTS, Ended, Received, Sent, Started, board_stream
+from openportal.templemeads.ledger import Event, Ledger, Recorded, Settings
 from tests.processes.waiting import until
 
 PROGRAM = Path(sys.executable).with_name("openportal")
@@ -118,6 +118,18 @@ async def test_the_account_tells_where_a_job_went_on(facility: Facility) -> None
     assert f"{user}   attempt 2: 0 steps were done, went on with filesystem" in output.getvalue()
     assert f"What became of {user}" in output.getvalue()
     assert cells(output.getvalue())["resumed"] == 1
+
+
+def test_a_job_whose_200_was_cut_off_counts_if_it_did_not_end() -> None:
+    def asked(id: str) -> Sent:
+        return Sent(id, 0, NEVER, 1, None, "bridge.brics submit …", client="default")
+
+    def log(*events: Event) -> list[Recorded]:
+        return [Recorded(n, n, 0.0, "board:brics@default", n, event) for n, event in enumerate(events, 1)]
+
+    known = story("complete")
+    assert unanswered(log(asked("j1"), asked("x"), Ended("x", 1001)), known) == 0
+    assert unanswered(log(asked("j1"), asked("x")), known) == 1
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
