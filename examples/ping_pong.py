@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from openportal.agents.roles import LeafRole
@@ -34,6 +35,7 @@ from openportal.templemeads.logs import configure
 ZONE = "default"
 LIFETIME_SECONDS = 60
 PATIENCE_SECONDS = 10.0
+WORDS = ("command", "action", "kind", "result", "target", "detail", "peer", "agent_type")  # of an event, as printed
 
 
 class Projects:
@@ -111,7 +113,8 @@ def print_log(name: str, folder: Path) -> None:
         for recorded in reader.records():
             id = getattr(recorded.event, "id", "")
             at = time.strftime("%H:%M:%S", time.localtime(recorded.at))
-            print(f"  {at} {recorded.stream:18} {type(recorded.event).TOPIC:12} {id[:8]}")
+            words = " ".join(str(word) for name in WORDS if (word := getattr(recorded.event, name, None)) is not None)
+            print(f"  {at} {recorded.stream:18} {type(recorded.event).TOPIC:12} {id[:8]:8} {words}".rstrip())
 
 
 async def main() -> None:
@@ -121,14 +124,14 @@ async def main() -> None:
         listening, dialling = introduce()
         pong = agent(listening, "ping", "Account", projects.handlers(), folder)
         ping = agent(dialling, "pong", "Instance", {IsProtectedUser: nobody_is_protected}, folder)
-        await pong.start()
-        await ping.start()
-        await ask(ping, "pong", "is_existing_project demo.brics")
-        await ask(ping, "pong", "add_project demo.brics")
-        await ask(ping, "pong", "is_existing_project demo.brics")
-        await ask(pong, "ping", "is_protected_user alice.demo.brics")
-        await ping.stop()
-        await pong.stop()
+        async with AsyncExitStack() as stack:
+            for one in (pong, ping):
+                stack.push_async_callback(one.stop)
+                await one.start()
+            await ask(ping, "pong", "is_existing_project demo.brics")
+            await ask(ping, "pong", "add_project demo.brics")
+            await ask(ping, "pong", "is_existing_project demo.brics")
+            await ask(pong, "ping", "is_protected_user alice.demo.brics")
         for one in (ping, pong):
             print_log(one.name, folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +22,33 @@ LOG_OF_PONG = [
     *("Received", "Ended"),
     *("Sent", "Ended"),
 ]
+LOG_OF_PING = [*("Sent", "Ended") * 3, *("Received", "Ended")]
+WORDS_OF_THE_CHANGE = [
+    "ping.pong add_project demo.brics",
+    "",
+    "add project demo.brics",
+    "",
+    '"demo.brics:pong.demo"',
+]
 
 
-def test_ping_pong() -> None:
-    done = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=60, check=True)
+def board(lines: list[str]) -> list[list[str]]:
+    """The columns of a board's events, without the time: stream, event, id, words."""
+    return [line.split(maxsplit=4)[1:] for line in lines if " board:" in line]
+
+
+def test_ping_pong(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLE)],
+        capture_output=True, text=True, timeout=60, check=True, env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert [line for line in lines if " asks " in line] == ANSWERS
-    pong = lines[lines.index("The log of pong:") + 1 :]
-    assert [words[2] for words in map(str.split, pong) if words[1] == "board:ping@default"] == LOG_OF_PONG
+    middle = lines.index("The log of pong:")
+    ping, pong = board(lines[:middle]), board(lines[middle:])
+    assert [(row[0], row[1]) for row in ping] == [("board:pong@default", event) for event in LOG_OF_PING]
+    assert [(row[0], row[1]) for row in pong] == [("board:ping@default", event) for event in LOG_OF_PONG]
+    assert {row[2] for row in ping} == {row[2] for row in pong}  # the same four jobs, on both boards
+    assert ["".join(row[3:]) for row in pong[2:7]] == WORDS_OF_THE_CHANGE
+    assert list(tmp_path.iterdir()) == []

@@ -156,8 +156,9 @@ class BridgeBackend:
         if not answer.finished:
             raise InvalidJob(f"job {answer.id} is {answer.state}: complete it or mark it as failed, then send it")
         core = self._agent.core
-        for board, entry in core.open_jobs():
-            if entry.job.id == answer.id and self._is_held(board.peer, entry):
+        for board in core.boards.values():
+            entry = board.open.get(answer.id)
+            if entry is not None and self._is_held(board.peer, entry):
                 core.answered(board.peer, answer, self._agent.clock())
                 await self._agent.committed()
                 return

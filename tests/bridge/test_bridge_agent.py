@@ -14,6 +14,7 @@ import pytest
 
 from openportal.bridge import agent as module
 from openportal.bridge.agent import MAX_NOTIFICATIONS, BridgeBackend, BridgeRole
+from openportal.bridge.backend import Json
 from openportal.bridge.signals import AT_ONCE_MAX_SIGNALS
 from openportal.errors import CommitFailed, GrammarError, InvalidJob, JobError, RunError, Unavailable
 from openportal.paddington.memory import MemoryNetwork
@@ -24,7 +25,6 @@ from openportal.templemeads.events import EVENTS, Received, Sent
 from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS, SUBMIT_LIFETIME_SECONDS
 from openportal.templemeads.ledger import Event, Settings, open_reader
 
-Json = dict[str, Any]
 PORTAL, KEY = "brics@default", "waldur"
 WAIT_SECONDS = 5.0
 LOOK = "is_existing_user alice.demo.brics"
