@@ -24,6 +24,8 @@ ELSEWHERE = {
     "cli/openportal.py": "test_openportal_command.py",
     "cli/published.py": "test_published_env.py",
     "errors.py": "test_docs.py",
+    "grammar/awards.py": "test_award_details.py",
+    "grammar/health.py": "test_health_documents.py",
     "paddington/frames.py": "test_exchange.py",
     "paddington/link.py": "test_exchange.py",
     "paddington/peer.py": "test_exchange.py",
