@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from openportal.templemeads.events import (
+    Abandoned,
+    Adopted,
     AgentStarted,
     AgentStopped,
     Ended,
@@ -18,6 +20,7 @@ from openportal.templemeads.events import (
     Quarantined,
     Received,
     Sent,
+    Settled,
     Started,
     StepRefused,
 )
@@ -52,6 +55,9 @@ WORDS: Mapping[type[Event], Callable[[Any], str]] = {
     Ended: lambda e: outcome_words(e),
     Late: lambda e: "complete, too late" if e.ok else "failed, too late",
     Quarantined: lambda e: f"not run again after attempt {e.attempt}",
+    Abandoned: lambda e: "ended before its steps were done: what it created is to be undone",
+    Adopted: lambda e: f"asked again: job {e.by} goes on from there",
+    Settled: lambda e: ": ".join(filter(None, (e.how, e.detail))),
     PeerKnown: lambda e: f"{e.peer} is a {e.agent_type}",
     OfferingsSet: lambda e: ", ".join(e.destinations) or "none",
     AgentStarted: lambda e: f"version {e.version}, process {e.pid}",

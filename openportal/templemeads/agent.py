@@ -27,7 +27,7 @@ from openportal.errors import CommitFailed, Expired, JobError, LedgerError, Open
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.peer import Links, Peer
 from openportal.templemeads.core import Core, Ready
-from openportal.templemeads.events import AGENT_STREAM, EVENTS, AgentStarted, AgentStopped
+from openportal.templemeads.events import EVENTS
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.ledger import Event, Ledger, Settings
@@ -123,7 +123,7 @@ class Agent:
             self._since_checkpoint += 1
         now = self.clock()
         self.core.recover(now)
-        self.ledger.submit([(AGENT_STREAM, AgentStarted(PROTOCOL_VERSION, os.getpid()))], now)
+        self.core.came_up(PROTOCOL_VERSION, os.getpid(), now)
         self.perform()
 
     async def stop(self, reason: str = "stopped") -> None:
@@ -147,8 +147,8 @@ class Agent:
         """What handlers observed before they were cut off, and where the log ends."""
         if self.ledger.failed:
             return
+        self.core.went_down(reason, self.clock())
         self.perform()
-        self.ledger.submit([(AGENT_STREAM, AgentStopped(reason))], self.clock())
         await self.ledger.drain()
         self._checkpoint()
 
@@ -451,6 +451,11 @@ class Working:
             raise
         agent.core.observe(self._peer, self._id, number, None, agent.clock())
         return value
+
+    def progress(self, text: str) -> None:
+        """Tell whoever asked how far the job is."""
+        self._agent.core.progress(self._peer, self._id, text, self._agent.clock())
+        self._agent.perform()
 
     async def ask(self, step: str, agent: str, instruction: str) -> object:
         """Ask another agent, through our sender, and wait for its answer."""

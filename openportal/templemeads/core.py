@@ -25,9 +25,14 @@ import msgspec
 from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenPortalError, Unavailable, Unroutable
 from openportal.grammar.destination import Position
 from openportal.grammar.instructions import parse_instruction, split_command
+from openportal.paddington.peer import AGENT_TYPES
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry, words_of
 from openportal.templemeads.events import (
     AGENT_STREAM,
+    Abandoned,
+    Adopted,
+    AgentStarted,
+    AgentStopped,
     Ended,
     Intended,
     Joined,
@@ -38,6 +43,7 @@ from openportal.templemeads.events import (
     Quarantined,
     Received,
     Sent,
+    Settled,
     Started,
     StepRefused,
     board_stream,
@@ -55,12 +61,11 @@ MAX_SYNC_JOBS = 10_000
 MAX_CRASHED_ATTEMPTS = 3
 RESUME_AFTER_SECONDS = 30
 AGENT_WAIT_SECONDS = 10
+ADOPTION_SECONDS = 30  # how long an abandoned saga waits for a repeat before it is undone
+UNDO_SECONDS = 300
 MAX_IDLE_DEADLINES = 1_000
 JOB_NAMESPACE = UUID("0b6a3a5e-5d3c-5c43-9a63-6f1c6a0c7d10")
 SYNC_FRAME_BYTES = 32
-AGENT_TYPES = frozenset(
-    {"Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler", "Virtual"}
-)
 
 
 @dataclass(slots=True)
@@ -70,7 +75,6 @@ class Ready:
     events: list[tuple[str, Event]] = field(default_factory=list)
     sends: list[tuple[str, Wire]] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
-    finished: list[Job] = field(default_factory=list)  # jobs of clients that ended
     held: list[Job] = field(default_factory=list)  # jobs for the portal's software
     ended: list[Job] = field(default_factory=list)  # for statistics
     steps: list[tuple[str, str, str, Outcome]] = field(default_factory=list)  # answers that a leaf waits for
@@ -90,6 +94,9 @@ class Active:
     running: bool = False  # a leaf has it in hand
     parked: dict[str, Ask] = field(default_factory=dict)  # steps that no known agent can take yet
     parked_since: float = 0.0
+    crashed: bool = False  # open when we went down otherwise than in good order
+    undo_at: float = 0.0  # abandoned: when it is undone, unless somebody asks the same again
+    undoing: bool = False
 
 
 class End(NamedTuple):
@@ -112,6 +119,7 @@ class Core(AgentState):
         self.role = role
         self.active: dict[tuple[str, str], Active] = {}
         self.overrun: dict[tuple[str, str], Active] = {}  # jobs that ended while a leaf had them in hand, and has still
+        self.abandoned: dict[tuple[str, str], Active] = {}  # sagas whose job ended before their steps, to be undone
         self.lanes: Lanes[Active] = Lanes()
         self.draining: str | None = None  # why no new job is taken
         self.rejected = 0
@@ -227,7 +235,7 @@ class Core(AgentState):
         if entry is None:
             raise Expired("the job ended before this step")
         number = entry.effects + 1
-        self._stage_on(entry, peer, Intended(id, number, action, entry.subject, sayable(target)), now)
+        self._stage(board_stream(peer), Intended(id, number, action, entry.subject, sayable(target)), now)
         return number
 
     def observe(self, peer: str, id: str, number: int, detail: str | None, now: float) -> None:
@@ -242,11 +250,20 @@ class Core(AgentState):
         if destinations != self.offerings:
             self._stage(AGENT_STREAM, OfferingsSet(destinations), now)
 
+    def came_up(self, version: str, pid: int, now: float) -> None:
+        """This process took the agent over, after `recover`."""
+        self._stage(AGENT_STREAM, AgentStarted(version, pid), now)
+
+    def went_down(self, reason: str, now: float) -> None:
+        """This process stops in good order."""
+        self._stage(AGENT_STREAM, AgentStopped(reason), now)
+
     def tick(self, now: float) -> None:
         """Time passed: jobs expire, and what waited long enough goes on."""
         self._expire(now)
         self._forget_deadlines()
         self._give_up_on_agents(now)
+        self._undo_abandoned(now)
         if self._resume_at is not None and now >= self._resume_at:
             self._resume_at = None
             self._resume_rest(now)
@@ -383,6 +400,7 @@ class Core(AgentState):
 
     def _begin(self, board: Board, job: Job, work: Work, now: float) -> None:
         entry = self._receive(board, job, work.subject, now)
+        self._meet_abandoned(board, entry, work, now)
         self._start(self._activate(board, entry, work), now)
 
     def _activate(self, board: Board, entry: Entry, work: Work) -> Active:
@@ -403,13 +421,13 @@ class Core(AgentState):
         if work.changes and work.subject is not None and not self.lanes.free(active, work.subject):
             return
         active.begun = True
-        if work.changes:
+        if work.changes or active.crashed:
             self._stage(board_stream(active.board.peer), Started(entry.job.id, entry.attempts + 1), now)
-        if work.steps is not None:
+        if entry.attempts - entry.pardoned > MAX_CRASHED_ATTEMPTS:
+            self._quarantine(active, now)
+        elif work.steps is not None:
             active.driver = Driver(work.steps())
             self._advance(active, now)
-        elif entry.attempts > MAX_CRASHED_ATTEMPTS:
-            self._quarantine(active, now)
         else:
             self._ready.runs.append((active.board.peer, entry.job.id))
 
@@ -432,19 +450,28 @@ class Core(AgentState):
         except Done as done:
             self._saga_done(active, done.value, now)
         except AskFailed as failed:
-            self._end(active.board, entry, End(str(failed), None, failed.kind), now)
+            self._saga_failed(active, End(str(failed), None, failed.kind), now)
         except OpenPortalError as error:
-            self._end(active.board, entry, End(str(error), None, kind_of(error)), now)
+            self._saga_failed(active, End(str(error), None, kind_of(error)), now)
         except Exception as error:
             # A saga that stumbles over an answer ends its job: raised here, it would do so again at every start.
             message = f"{active.work.instruction.verb} failed at {self.me}: {type(error).__name__}: {error}"
-            self._end(active.board, entry, End(message, None, "run"), now)
+            self._saga_failed(active, End(message, None, "run"), now)
         else:
             refused = [self._ask(active, name, ask, now) for name, ask in missing]
             if any(refused):
                 self._advance(active, now)
 
+    def _saga_failed(self, active: Active, end: End, now: float) -> None:
+        if active.entry.abandoned:
+            self._settle_abandoned(active, now)
+        else:
+            self._end(active.board, active.entry, end, now)
+
     def _saga_done(self, active: Active, value: object, now: float) -> None:
+        if active.entry.abandoned:
+            self._settle_abandoned(active, now)
+            return
         finished = value if isinstance(value, Finished) else Finished(value)
         declared = active.work.instruction.result_type
         if finished.raw:
@@ -469,6 +496,11 @@ class Core(AgentState):
         asked = entry.asked.get(name)
         if asked is not None and any(asked in board.open for board in self.boards.values()):
             return False
+        if entry.abandoned and not ask.undo:
+            self._refuse_step(active, name, "expired", "the job ended before this step", now)
+            return True
+        if entry.abandoned and not active.undoing and asked is None:
+            return False
         board = self._agent(ask.agent, active.board.zone)
         if board is None:
             return self._park(active, name, ask, now)
@@ -481,7 +513,7 @@ class Core(AgentState):
     def _park(self, active: Active, name: str, ask: Ask, now: float) -> bool:
         """Nobody can take the step now; a kind of agent may still register, a name that is nobody's will not."""
         if ask.agent not in AGENT_TYPES:
-            self._refuse_step(active, name, ask, now)
+            self._refuse_step(active, name, *self._why_nobody(ask.agent), now)
             return True
         if not active.parked:
             active.parked_since = now
@@ -489,15 +521,14 @@ class Core(AgentState):
         active.parked[name] = ask
         return False
 
-    def _refuse_step(self, active: Active, name: str, ask: Ask, now: float) -> None:
-        event = StepRefused(active.entry.job.id, name, *self._why_nobody(ask.agent))
-        self._stage(board_stream(active.board.peer), event, now)
+    def _refuse_step(self, active: Active, name: str, kind: str, why: str, now: float) -> None:
+        self._stage(board_stream(active.board.peer), StepRefused(active.entry.job.id, name, kind, why), now)
 
     def _step_job(self, entry: Entry, name: str, ask: Ask, board: Board, before: str | None, now: float) -> Job:
         """The job that asks a step; its id is a function of the parent, the step and the attempt before this one."""
         parent = entry.job
         id = uuid5(UUID(before), "again") if before else uuid5(JOB_NAMESPACE, f"{parent.id} {name}")
-        expires = parent.expires
+        expires = max(parent.expires, int(now) + UNDO_SECONDS) if ask.undo else parent.expires
         if ask.lifetime_seconds is not None:
             expires = min(expires, int(now) + ask.lifetime_seconds)
         onward = f".{ask.onward}" if ask.onward else ""
@@ -536,7 +567,8 @@ class Core(AgentState):
                 self._ask(active, name, ask, now)
 
     def _is_live(self, active: Active) -> bool:
-        return self.active.get((active.board.peer, active.entry.job.id)) is active
+        key = active.board.peer, active.entry.job.id
+        return (self.active.get(key) or self.abandoned.get(key)) is active
 
     def _tell_leaf(self, active: Active, outcomes: Mapping[str, Outcome]) -> None:
         """The answers of steps to a leaf that waits for them, even if its job has ended: it must not wait for ever."""
@@ -552,7 +584,7 @@ class Core(AgentState):
                 self._tell_leaf(active, dict.fromkeys(steps, ENDED))
                 continue
             for name, ask in steps.items():
-                self._refuse_step(active, name, ask, now)
+                self._refuse_step(active, name, *self._why_nobody(ask.agent), now)
             if active.driver is None:
                 self._tell_leaf(active, {name: active.entry.outcomes[name] for name in steps})
             self._advance(active, now)
@@ -581,7 +613,10 @@ class Core(AgentState):
         entry.job = msgspec.structs.replace(
             entry.job, version=job.version, changed=job.changed, state=job.state, result=job.result
         )
-        if entry.via is None or entry.step is not None:
+        if entry.via is None:
+            return
+        if entry.step is not None:
+            self.progress(entry.via, entry.parent or "", job.result or "", now)
             return
         back = self.board(entry.via)
         inbound = back.open.get(job.id)
@@ -602,6 +637,8 @@ class Core(AgentState):
 
     def _end(self, board: Board, entry: Entry, end: End, now: float, tell: bool = True) -> None:
         """The first terminal state: recorded, answered, and passed on to whoever waits for it."""
+        if end.kind == "expired" and entry.inbound:
+            self._abandon(board, entry, now)
         version = max(end.version, entry.job.terminal_version)
         event = Ended(entry.job.id, version, entry.subject, end.result, end.result_type, end.kind)
         if end.result is not None and len(end.result) > MAX_STORED_RESULT_BYTES:
@@ -621,7 +658,7 @@ class Core(AgentState):
         entry.job = msgspec.structs.replace(entry.job, result=end.result, error=error)
         board.keep_body(entry.job)
         if entry.step is not None and entry.via is not None:
-            parent = self.board(entry.via).open.get(entry.parent or "")
+            parent = self.board(entry.via).entry(entry.parent or "")
             if parent is not None:
                 parent.outcomes[entry.step] = Outcome(end.result, end.result_type, end.kind)
 
@@ -632,6 +669,10 @@ class Core(AgentState):
             board.unsent.append(entry.job.id)
         active = self.active.pop((board.peer, entry.job.id), None)
         if active is None:
+            return
+        if entry.abandoned:
+            self.abandoned[board.peer, entry.job.id] = active
+            self._advance(active, now)
             return
         if active.driver is not None:
             active.driver.close()
@@ -661,8 +702,6 @@ class Core(AgentState):
             self._ready.sends.append((board.peer, {"Put": {"job": followers[0].job.to_wire()}}))
 
     def _deliver(self, entry: Entry, end: End, now: float) -> None:
-        if entry.client is not None:
-            self._ready.finished.append(entry.job)
         if entry.via is None:
             return
         back = self.board(entry.via)
@@ -672,13 +711,66 @@ class Core(AgentState):
                 self._end(back, inbound, end._replace(version=entry.job.version), now)
             return
         parent = (entry.via, entry.parent or "")
-        active = self.active.get(parent) or self.overrun.get(parent)
+        active = self.active.get(parent) or self.overrun.get(parent) or self.abandoned.get(parent)
         if active is None or not active.begun:
             return
         if active.driver is None:
             self._tell_leaf(active, {entry.step: Outcome(end.result, end.result_type, end.kind)})
         else:
             self._advance(active, now)
+
+    # --- sagas whose job has ended ------------------------------------------------------------------------------------
+
+    def _abandon(self, board: Board, entry: Entry, now: float) -> None:
+        """A saga that has changed something keeps its lane when its job ends, until that is undone or adopted."""
+        active = self.active.get((board.peer, entry.job.id))
+        if active is None or active.work.steps is None or not active.work.changes or not entry.asked:
+            return
+        self._stage(board_stream(board.peer), Abandoned(entry.job.id), now)
+        active.undo_at = now + ADOPTION_SECONDS
+        if active.driver is None:  # it expired before it was taken up again
+            active.begun = True
+            active.driver = Driver(active.work.steps())
+
+    def _meet_abandoned(self, board: Board, entry: Entry, work: Work, now: float) -> None:
+        """A new change meets the abandoned saga before it: the same is its heir, any other hurries it."""
+        if not work.changes or work.subject is None:
+            return
+        for key, active in list(self.abandoned.items()):
+            if active.undoing or active.work.subject is None or not conflict(active.work.subject, work.subject):
+                continue
+            if str(active.work.instruction) == str(work.instruction):
+                self._stage(
+                    board_stream(active.board.peer), Adopted(active.entry.job.id, entry.job.id, board.peer), now
+                )
+                del self.abandoned[key]
+                self._close_saga(active, now)
+            else:
+                self._undo(active, now)
+
+    def _undo_abandoned(self, now: float) -> None:
+        for active in list(self.abandoned.values()):
+            if not active.undoing and now >= active.undo_at:
+                self._undo(active, now)
+
+    def _undo(self, active: Active, now: float) -> None:
+        active.undoing = True
+        self._advance(active, now)
+
+    def _settle_abandoned(self, active: Active, now: float) -> None:
+        """Nothing is left to do for an abandoned saga: what became of it is on record."""
+        entry, undone = active.entry, [] if active.driver is None else active.driver.undo_steps
+        failed = [f"{step}: {entry.outcomes[step].result}" for step in undone if not entry.outcomes[step].ok]
+        how = "undo failed" if failed else "undone" if undone else "nothing to undo"
+        detail = "; ".join(failed) or None
+        self._stage(board_stream(active.board.peer), Settled(entry.job.id, how, entry.subject, detail), now)
+        self.abandoned.pop((active.board.peer, entry.job.id), None)
+        self._close_saga(active, now)
+
+    def _close_saga(self, active: Active, now: float) -> None:
+        if active.driver is not None:
+            active.driver.close()
+        self._leave_lane(active, now)
 
     def ask_back(self, peer: str, id: str, step: str, ask: Ask, now: float) -> Outcome | None:
         """A leaf at work on a job asks another agent; the outcome if it is known already, else it comes in `steps`."""
@@ -736,14 +828,16 @@ class Core(AgentState):
         pending = [
             (board, entry)
             for board in self.boards.values()
-            for entry in board.open.values()
-            if entry.inbound and entry.relay is None
+            for entry in (*board.open.values(), *board.aside.values())
+            if entry.inbound and entry.relay is None and not entry.quarantined
         ]
         for board, entry in sorted(pending, key=lambda item: item[1].order):
             self._take_up(board, entry, now)
         self._resume_at = now + RESUME_AFTER_SECONDS
         for active in list(self.active.values()):
             self._start(active, now)
+        for active in list(self.abandoned.values()):
+            self._advance(active, now)
 
     def _take_up(self, board: Board, entry: Entry, now: float) -> None:
         try:
@@ -754,10 +848,25 @@ class Core(AgentState):
             if work is None:
                 raise Unroutable(f"{self.me} has no work for {entry.job.command.partition(' ')[0]} any more")
         except (JobError, GrammarError) as error:
-            self._end(board, entry, End(str(error), None, kind_of(error)), now)
+            if entry.abandoned:
+                how = Settled(entry.job.id, "undo failed", entry.subject, sayable(str(error)))
+                self._stage(board_stream(board.peer), how, now)
+            else:
+                self._end(board, entry, End(str(error), None, kind_of(error)), now)
             return
         active = self._activate(board, entry, work)
+        active.crashed = not self.clean
         active.resumed = board.synced or not work.changes or work.held
+        if entry.abandoned:
+            self._take_up_abandoned(active, now)
+
+    def _take_up_abandoned(self, active: Active, now: float) -> None:
+        key = active.board.peer, active.entry.job.id
+        del self.active[key]
+        self.abandoned[key] = active
+        active.begun, active.undo_at = True, now + ADOPTION_SECONDS
+        if active.work.steps is not None:
+            active.driver = Driver(active.work.steps())
 
     def _resume_rest(self, now: float) -> None:
         """Senders that came back without a job do not want it; for one that has not come back yet, we go on."""
@@ -776,9 +885,6 @@ class Core(AgentState):
     def _stage(self, stream: str, event: Event, now: float) -> None:
         self.apply(stream, event, now)
         self._ready.events.append((stream, event))
-
-    def _stage_on(self, entry: Entry, peer: str, event: Event, now: float) -> None:
-        self._stage(board_stream(peer), event, now)
 
     def _sync_commands(self, board: Board) -> Iterator[Wire]:
         """Our side of the board: what we wait for, and what ended while the neighbour was away; in pieces."""

@@ -142,6 +142,33 @@ class Quarantined(Event, frozen=True, omit_defaults=True):
     attempt: int
 
 
+class Abandoned(Event, frozen=True, omit_defaults=True):
+    """The saga's job is about to end for its sender while its steps are not done: what it created is to be undone."""
+
+    TOPIC: ClassVar[str] = "Abandoned"
+    id: str
+
+
+class Adopted(Event, frozen=True, omit_defaults=True):
+    """The same was asked again before the abandoned saga was undone: job `by` of `peer` goes on in its place."""
+
+    TOPIC: ClassVar[str] = "Adopted"
+    id: str
+    by: str
+    peer: str
+
+
+class Settled(Event, frozen=True, omit_defaults=True):
+    """A job that was set aside is done with: `undone`, `nothing to undo`, `undo failed`, or what an operator says."""
+
+    TOPIC: ClassVar[str] = "Settled"
+    PRIVATE: ClassVar[tuple[str, ...]] = ("detail",)
+    id: str
+    how: str
+    subject: str | None = None
+    detail: str | None = None
+
+
 class PeerKnown(Event, frozen=True, omit_defaults=True):
     """A neighbour registered as an agent of this type."""
 
@@ -174,5 +201,6 @@ class AgentStopped(Event, frozen=True, omit_defaults=True):
 
 EVENTS: tuple[type[Event], ...] = (
     Received, Sent, Joined, Started, Intended, Observed, StepRefused, Ended, Late, Quarantined,
+    Abandoned, Adopted, Settled,
     PeerKnown, OfferingsSet, AgentStarted, AgentStopped,
 )  # fmt: skip

@@ -558,7 +558,7 @@ def an_image_is_as_good_as_the_whole_log() -> None:
 def image_of(core: Core) -> object:
     """What counts of a core's state: boards without anything on them come and go."""
     image = core.image()
-    boards = {board.peer: board for board in image.boards if board.open or board.recent}
+    boards = {board.peer: board for board in image.boards if board.open or board.recent or board.aside}
     return msgspec.to_builtins((boards, image.types, image.offerings, image.order))
 
 

@@ -399,6 +399,21 @@ async def test_a_leaf_asks_back(pair: Pair) -> None:
     assert pong._steps == {}
 
 
+async def test_a_leaf_tells_how_far_it_is(pair: Pair) -> None:
+    told = asyncio.Event()
+
+    async def working(run: Run, instruction: AddProject) -> str:
+        run.progress("half way")
+        await told.wait()
+        return "demo.brics:brics.demo"
+
+    ping, _ = await pair.start({AddProject: working})
+    asking = asyncio.ensure_future(pair.ask(CHANGE))
+    await until(lambda: any(entry.job.result == "half way" for _, entry in ping.core.open_jobs()))
+    told.set()
+    assert (await asking).error is None
+
+
 async def test_a_question_that_was_answered_is_not_asked_again(pair: Pair) -> None:
     answers: list[object] = []
 

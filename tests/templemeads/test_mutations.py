@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 from scenarios import SCENARIOS
+from scenarios_aside import ASIDE
 from simulation import simulate
 from world import Node
 
@@ -50,7 +51,7 @@ def send_before_the_commit(original: Any) -> Any:
 
 def msgspec_free(ready: Any) -> Any:
     """The same without what leaves."""
-    return core_module.Ready(ready.events, [], [], ready.finished, ready.held, ready.ended, ready.steps)
+    return core_module.Ready(ready.events, [], [], ready.held, ready.ended, ready.steps)
 
 
 def forget_followers(original: Any) -> Any:
@@ -161,6 +162,15 @@ def free_the_lane_too_early(original: Any) -> Any:
     return answer
 
 
+def frees_its_lane(original: Any) -> Any:
+    def abandon(core: Core, board: Board, entry: Any, now: float) -> None:
+        original(core, board, entry, now)
+        if entry.abandoned:
+            core._leave_lane(core.active[board.peer, entry.job.id], now)
+
+    return abandon
+
+
 def all_followers_lead(original: Any) -> Any:
     def promote(board: Board, expired: Any) -> None:
         for id in expired.followers:
@@ -224,11 +234,21 @@ MUTATIONS: dict[str, Mutation] = {
     "effects without intents": lambda patch: patch.setattr(Core, "intend", lambda *args: None),
     "big bodies are forgotten at once": nothing(Board, "keep_body"),
     "changes are not remembered": nothing(Board, "_close"),
+    "nothing is undone": nothing(Core, "_undo_abandoned"),
+    "nothing is abandoned": nothing(Core, "_abandon"),
+    "a start forgets what is to be undone": nothing(Core, "_take_up_abandoned"),
+    "nobody adopts": nothing(Core, "_meet_abandoned"),
+    "an heir is not told what was there before": lambda patch: patch.setattr(
+        state_module, "is_look", lambda step: False
+    ),
+    "an abandoned saga frees its lane": replaced(Core, "_abandon", frees_its_lane),
+    "stops in good order count as crashes": nothing(Board, "pardon"),
+    "an undoing lives no longer than its job": lambda patch: patch.setattr(core_module, "UNDO_SECONDS", -(10**6)),
 }
 
 
 def attempts() -> Iterator[Callable[[], None]]:
-    yield from SCENARIOS
+    yield from (*SCENARIOS, *ASIDE)
     for seed in range(SEEDS):
         yield lambda seed=seed: simulate(seed)
 

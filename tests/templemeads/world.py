@@ -290,7 +290,7 @@ class Node:
                 self.finish(running)
 
     def stage(self, ready: Ready) -> None:
-        if ready.events or ready.sends or ready.finished or ready.held:
+        if ready.events or ready.sends or ready.held:
             self.units += 1
             self.staged.append((ready, self.now))
 
@@ -304,7 +304,7 @@ class Node:
             self.release(ready)
 
     def release(self, ready: Ready) -> None:
-        self.finished += ready.finished
+        self.finished += ready.ended
         self.held += ready.held
         for peer, command in ready.sends:
             self.world.send(self.name, name_of(peer), command)
