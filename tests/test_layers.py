@@ -37,6 +37,7 @@ PURE = (
     "templemeads/role.py",
     "templemeads/saga.py",
     "templemeads/state.py",
+    "templemeads/witness.py",
 )
 
 

@@ -92,6 +92,7 @@ class Board:
         # About the link, not stored:
         self.linked = False  # the neighbour has registered on a live link
         self.unsent: list[str] = []  # ended here while it was not
+        self.left_at = 0.0  # when the last link went down, or we started
         self.synced = False  # the neighbour has told us what it holds since we started
 
     def check_room(self) -> None:

@@ -25,7 +25,7 @@ import msgspec
 from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenPortalError, Unavailable, Unroutable
 from openportal.grammar.destination import Position
 from openportal.grammar.instructions import parse_instruction, split_command
-from openportal.paddington.peer import AGENT_TYPES
+from openportal.paddington.peer import AGENT_TYPES, LEAF_TYPES
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry, words_of
 from openportal.templemeads.events import (
     AGENT_STREAM,
@@ -40,6 +40,7 @@ from openportal.templemeads.events import (
     Observed,
     OfferingsSet,
     PeerKnown,
+    PeerLog,
     Quarantined,
     Received,
     Sent,
@@ -55,6 +56,7 @@ from openportal.templemeads.results import encode_result
 from openportal.templemeads.role import Here, Role, Work
 from openportal.templemeads.saga import Ask, AskFailed, Done, Driver, Finished, Outcome
 from openportal.templemeads.state import AgentState
+from openportal.templemeads.witness import LogMark, Verdict, judge, worth_keeping
 
 MAX_SYNC_BYTES = 256 * 1024
 MAX_SYNC_JOBS = 10_000
@@ -122,6 +124,8 @@ class Core(AgentState):
         self.abandoned: dict[tuple[str, str], Active] = {}  # sagas whose job ended before their steps, to be undone
         self.lanes: Lanes[Active] = Lanes()
         self.draining: str | None = None  # why no new job is taken
+        self.full: str | None = None  # why no new job is taken, except what leaves ask in the middle of one
+        self.doubts: dict[str, str] = {}  # peer -> what is odd about its log
         self.rejected = 0
         self._parked: list[Active] = []
         self._resume_at: float | None = None
@@ -175,9 +179,16 @@ class Core(AgentState):
             else:
                 self._put(board, job, now)
 
-    def registered(self, peer: str, agent_type: str, now: float) -> None:
+    def judge_log(self, peer: str, said: LogMark, now: float) -> Verdict:
+        """What to think of the log that a neighbour says it writes, before it is `registered`."""
+        board = self.board(peer)
+        return judge(self.logs.get(peer), said, 0.0 if board.linked else now - board.left_at)
+
+    def registered(self, peer: str, agent_type: str, now: float, mark: LogMark | None = None) -> None:
         """A neighbour is there and has said what it is: it gets our side of the board and whatever waited for it."""
         board = self.board(peer)
+        if mark is not None and worth_keeping(self.logs.get(peer), mark, now - self.log_kept.get(peer, 0.0)):
+            self._stage(AGENT_STREAM, PeerLog(peer, mark.id, mark.generation, mark.units, mark.head), now)
         if self.types.get(peer) != agent_type:
             self._stage(AGENT_STREAM, PeerKnown(peer, agent_type), now)
         board.linked = True
@@ -186,17 +197,17 @@ class Core(AgentState):
         for active, steps in self._unparked():
             self._ask_again(active, steps, now)
 
-    def disconnected(self, peer: str) -> None:
+    def disconnected(self, peer: str, now: float) -> None:
         """The link to a neighbour is gone."""
         board = self.board(peer)
+        if board.linked:
+            board.left_at = now
         board.linked = board.synced = False
 
     def submit(self, peer: str, job: Job, client: str, now: float) -> None:
         """A client of ours asks `peer` for `job`. Raises Unavailable if the board is full or we are stopping."""
-        if self.draining:
-            raise Unavailable(self.draining)
         board = self.board(peer)
-        board.check_room()
+        self._check_open(board)
         self._send_out(board, job, now, client=client)
 
     def ran(self, peer: str, id: str, result: object, now: float, failure: OpenPortalError | None = None) -> None:
@@ -298,10 +309,16 @@ class Core(AgentState):
             active.resumed = True
             self._start(active, now)
 
-    def _accept(self, board: Board, job: Job, now: float) -> None:
+    def _check_open(self, board: Board) -> None:
+        """Raises Unavailable if no further job is taken. What a leaf asks back is part of one that was taken."""
         board.check_room()
         if self.draining:
             raise Unavailable(self.draining)
+        if self.full and self.types.get(board.peer) not in LEAF_TYPES:
+            raise Unavailable(self.full)
+
+    def _accept(self, board: Board, job: Job, now: float) -> None:
+        self._check_open(board)
         if job.expires <= now:
             raise Expired(
                 f"the job expired {now - job.expires:.0f} s before it came to {self.me}:"
@@ -834,6 +851,8 @@ class Core(AgentState):
         for board, entry in sorted(pending, key=lambda item: item[1].order):
             self._take_up(board, entry, now)
         self._resume_at = now + RESUME_AFTER_SECONDS
+        for board in self.boards.values():
+            board.left_at = now
         for active in list(self.active.values()):
             self._start(active, now)
         for active in list(self.abandoned.values()):

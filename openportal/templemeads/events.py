@@ -177,6 +177,17 @@ class PeerKnown(Event, frozen=True, omit_defaults=True):
     agent_type: str
 
 
+class PeerLog(Event, frozen=True, omit_defaults=True):
+    """A neighbour said how far its log has come; `head` is the digest of its last unit."""
+
+    TOPIC: ClassVar[str] = "PeerLog"
+    peer: str
+    ledger: str
+    generation: int
+    units: int
+    head: str
+
+
 class OfferingsSet(Event, frozen=True, omit_defaults=True):
     """The offerings of this portal's software are now these destinations."""
 
@@ -202,5 +213,5 @@ class AgentStopped(Event, frozen=True, omit_defaults=True):
 EVENTS: tuple[type[Event], ...] = (
     Received, Sent, Joined, Started, Intended, Observed, StepRefused, Ended, Late, Quarantined,
     Abandoned, Adopted, Settled,
-    PeerKnown, OfferingsSet, AgentStarted, AgentStopped,
+    PeerKnown, PeerLog, OfferingsSet, AgentStarted, AgentStopped,
 )  # fmt: skip

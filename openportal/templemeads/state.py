@@ -23,6 +23,7 @@ from openportal.templemeads.events import (
     Observed,
     OfferingsSet,
     PeerKnown,
+    PeerLog,
     Quarantined,
     Received,
     Sent,
@@ -32,6 +33,7 @@ from openportal.templemeads.events import (
 )
 from openportal.templemeads.ledger.format import Event
 from openportal.templemeads.saga import Outcome, is_look
+from openportal.templemeads.witness import LogMark
 
 MAX_BOARDS = 1_000
 
@@ -44,6 +46,7 @@ class StateImage(msgspec.Struct):
     offerings: list[str]
     order: int
     clean: bool = True
+    logs: dict[str, LogMark] = {}
 
 
 class AgentState:
@@ -54,6 +57,8 @@ class AgentState:
         self.neighbours = list(neighbours)  # `name@zone` of everyone in our configuration
         self.boards: dict[str, Board] = {}
         self.types: dict[str, str] = {}  # peer -> agent type
+        self.logs: dict[str, LogMark] = {}  # peer -> how far its log had come
+        self.log_kept: dict[str, float] = {}  # peer -> when that was stored, since we started
         self.offerings: list[str] = []
         self.clean = True  # we are new, or stopped in good order
         self._order = 0
@@ -95,13 +100,16 @@ class AgentState:
     def apply(self, stream: str, event: Event, at: float) -> None:
         """How the state changes by one event: the same when it is staged and when it is replayed."""
         if stream == AGENT_STREAM:
-            self._apply_own(event)
+            self._apply_own(event, at)
         else:
             EVOLVE[type(event)](self, self.board(stream.removeprefix("board:")), event, at)
 
-    def _apply_own(self, event: Event) -> None:
+    def _apply_own(self, event: Event, at: float) -> None:
         if isinstance(event, PeerKnown):
             self.types[event.peer] = event.agent_type
+        elif isinstance(event, PeerLog):
+            self.logs[event.peer] = LogMark(event.ledger, event.generation, event.units, event.head)
+            self.log_kept[event.peer] = at
         elif isinstance(event, OfferingsSet):
             self.offerings = list(event.destinations)
         elif isinstance(event, AgentStarted):
@@ -151,12 +159,12 @@ class AgentState:
     def image(self) -> StateImage:
         """The state for a checkpoint."""
         boards = [board.image() for board in self.boards.values()]
-        return StateImage(boards, dict(self.types), list(self.offerings), self._order, self.clean)
+        return StateImage(boards, dict(self.types), list(self.offerings), self._order, self.clean, dict(self.logs))
 
     def restore(self, image: StateImage) -> None:
         """Take the state of a checkpoint; only on a fresh core."""
         self.types, self.offerings, self._order = dict(image.types), list(image.offerings), image.order
-        self.clean = image.clean
+        self.clean, self.logs = image.clean, dict(image.logs)
         for board_image in image.boards:
             board = self.board(board_image.peer)
             board.restore(board_image)

@@ -491,7 +491,7 @@ def a_sender_that_was_cut_off_while_it_told_is_waited_for() -> None:
     core = world["c"].core
     core.registered(peer_of("b"), "Provider", world.now)
     core.sync(peer_of("b"), [], world.now)  # the first piece, and the link is gone
-    core.disconnected(peer_of("b"))
+    core.disconnected(peer_of("b"), world.now)
     core.tick(world.now + RESUME_AFTER_SECONDS + 1)
     assert not [event for _, event in core.take().events if isinstance(event, Ended)]
 

@@ -410,7 +410,7 @@ class World:
         for sender, receiver in ((one, other), (other, one)):
             del self.queues[sender, receiver]
             if self.nodes[receiver].alive:
-                self.nodes[receiver].core.disconnected(peer_of(sender))
+                self.nodes[receiver].core.disconnected(peer_of(sender), self.now)
 
     def send(self, sender: str, receiver: str, command: Command) -> None:
         self.sent.append((sender, receiver, command))
