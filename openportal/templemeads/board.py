@@ -19,6 +19,7 @@ from openportal.templemeads.events import (
     Ended,
     Intended,
     Joined,
+    Operated,
     Quarantined,
     Received,
     Sent,
@@ -136,7 +137,9 @@ class Board:
         self.open[event.leader].followers.append(event.id)
 
     def started(self, event: Started) -> None:
-        self.open[event.id].attempts = event.attempt
+        entry = self.entry(event.id)
+        if entry is not None:
+            entry.attempts = event.attempt
 
     def pardon(self) -> None:
         """We stop in good order: whatever is at work now did not take us down."""
@@ -144,7 +147,9 @@ class Board:
             entry.pardoned = entry.attempts
 
     def intended(self, event: Intended) -> None:
-        self.open[event.id].effects = event.n
+        entry = self.entry(event.id)
+        if entry is not None:
+            entry.effects = event.n
 
     def step_refused(self, event: StepRefused) -> None:
         entry = self.entry(event.id)
@@ -156,6 +161,13 @@ class Board:
 
     def abandoned(self, event: Abandoned) -> None:
         self.open[event.id].abandoned = True
+
+    def operated(self, event: Operated) -> None:
+        entry = self.entry(event.id)
+        if entry is not None and event.action == "retry":
+            entry.pardoned = entry.attempts
+        elif event.action == "resolve":
+            self.aside.pop(event.id, None)
 
     def settled(self, event: Settled) -> None:
         self.aside.pop(event.id, None)

@@ -39,6 +39,7 @@ from openportal.templemeads.events import (
     Late,
     Observed,
     OfferingsSet,
+    Operated,
     PeerKnown,
     PeerLog,
     Quarantined,
@@ -218,6 +219,8 @@ class Core(AgentState):
         if active is None:
             self._late(self.board(peer), id, failure is None, now)
             self._leave_overrun(peer, id, now)
+        elif active.entry.quarantined:
+            self._settle_retry(active, None if failure is None else str(failure), now)
         elif failure is not None:
             self._end(active.board, active.entry, End(sayable(str(failure)), None, kind_of(failure)), now)
         else:
@@ -242,7 +245,7 @@ class Core(AgentState):
 
     def intend(self, peer: str, id: str, action: str, target: str, now: float) -> int:
         """An effect is about to happen; returns its number. Raises Expired if the job is not open any more."""
-        entry = self.board(peer).open.get(id)
+        entry = self.board(peer).entry(id)
         if entry is None:
             raise Expired("the job ended before this step")
         number = entry.effects + 1
@@ -429,7 +432,7 @@ class Core(AgentState):
     def _start(self, active: Active, now: float) -> None:
         """Start, unless it has to wait for the sender's board or for an earlier change."""
         work, entry = active.work, active.entry
-        if active.begun or not active.resumed or entry.job.expires <= now:
+        if active.begun or not active.resumed or (entry.job.expires <= now and not entry.quarantined):
             return
         if work.held:
             active.begun = True
@@ -482,12 +485,17 @@ class Core(AgentState):
     def _saga_failed(self, active: Active, end: End, now: float) -> None:
         if active.entry.abandoned:
             self._settle_abandoned(active, now)
+        elif active.entry.quarantined:
+            self._settle_retry(active, end.result, now)
         else:
             self._end(active.board, active.entry, end, now)
 
     def _saga_done(self, active: Active, value: object, now: float) -> None:
         if active.entry.abandoned:
             self._settle_abandoned(active, now)
+            return
+        if active.entry.quarantined:
+            self._settle_retry(active, None, now)
             return
         finished = value if isinstance(value, Finished) else Finished(value)
         declared = active.work.instruction.result_type
@@ -545,7 +553,8 @@ class Core(AgentState):
         """The job that asks a step; its id is a function of the parent, the step and the attempt before this one."""
         parent = entry.job
         id = uuid5(UUID(before), "again") if before else uuid5(JOB_NAMESPACE, f"{parent.id} {name}")
-        expires = max(parent.expires, int(now) + UNDO_SECONDS) if ask.undo else parent.expires
+        late = ask.undo or entry.quarantined  # its job has ended, or may end before this step
+        expires = max(parent.expires, int(now) + UNDO_SECONDS) if late else parent.expires
         if ask.lifetime_seconds is not None:
             expires = min(expires, int(now) + ask.lifetime_seconds)
         onward = f".{ask.onward}" if ask.onward else ""
@@ -789,6 +798,47 @@ class Core(AgentState):
             active.driver.close()
         self._leave_lane(active, now)
 
+    # --- what operators do --------------------------------------------------------------------------------------------
+
+    def operate(self, action: str, peer: str, id: str, by: str, why: str, now: float) -> None:
+        """`retry` or `resolve` a job in quarantine, `cancel` an open one. Raises InvalidJob."""
+        board = self.board(peer)
+        entry = board.open.get(id) if action == "cancel" else board.aside.get(id)
+        if entry is None:
+            wanted = "open" if action == "cancel" else "in quarantine"
+            raise InvalidJob(f"no job {id} is {wanted} with {board.name}: `openportal job list` shows those that are")
+        if action != "cancel" and (not entry.quarantined or (peer, id) in self.active):
+            raise InvalidJob(f"job {id} is being worked on already: wait for the end of that")
+        operated = Operated(id, action, by, sayable(why))
+        match action:
+            case "cancel":
+                self._stage(board_stream(peer), operated, now)
+                self._cancel(board, entry, by, why, now)
+            case "retry":
+                work = self._work_of(board, entry)
+                self._stage(board_stream(peer), operated, now)
+                active = self._activate(board, entry, work)
+                self._start(active, now)
+            case "resolve":
+                self._stage(board_stream(peer), operated, now)
+            case _:
+                raise InvalidJob(f"{action!r} is not something to do with a job: retry, resolve or cancel")
+
+    def _cancel(self, board: Board, entry: Entry, by: str, why: str, now: float) -> None:
+        if entry.inbound:
+            self._abandon(board, entry, now)
+        reason = f": {why}" if why else ""
+        self._end(board, entry, End(sayable(f"cancelled at {self.me} by {by}{reason}"), None, "run"), now)
+
+    def _settle_retry(self, active: Active, failure: str | None, now: float) -> None:
+        """A job that an operator took out of quarantine came to an end; its sender has its answer since long."""
+        entry = active.entry
+        how = "done after all" if failure is None else "failed again"
+        detail = None if failure is None else sayable(failure)
+        self._stage(board_stream(active.board.peer), Settled(entry.job.id, how, entry.subject, detail), now)
+        self.active.pop((active.board.peer, entry.job.id), None)
+        self._close_saga(active, now)
+
     def ask_back(self, peer: str, id: str, step: str, ask: Ask, now: float) -> Outcome | None:
         """A leaf at work on a job asks another agent; the outcome if it is known already, else it comes in `steps`."""
         active = self.active.get((peer, id))
@@ -860,12 +910,7 @@ class Core(AgentState):
 
     def _take_up(self, board: Board, entry: Entry, now: float) -> None:
         try:
-            destination, text = split_command(entry.job.command)
-            here = Here(self.me, board.name, board.zone, self.types.get(board.peer), destination, text, entry.job)
-            ends_here = destination.position(self.me, board.name) is Position.HERE
-            work = self.role.work(here) if ends_here else self.role.passing(here)
-            if work is None:
-                raise Unroutable(f"{self.me} has no work for {entry.job.command.partition(' ')[0]} any more")
+            work = self._work_of(board, entry)
         except (JobError, GrammarError) as error:
             if entry.abandoned:
                 how = Settled(entry.job.id, "undo failed", entry.subject, sayable(str(error)))
@@ -878,6 +923,16 @@ class Core(AgentState):
         active.resumed = board.synced or not work.changes or work.held
         if entry.abandoned:
             self._take_up_abandoned(active, now)
+
+    def _work_of(self, board: Board, entry: Entry) -> Work:
+        """How a job that we know is carried out. Raises JobError or GrammarError."""
+        destination, text = split_command(entry.job.command)
+        here = Here(self.me, board.name, board.zone, self.types.get(board.peer), destination, text, entry.job)
+        ends_here = destination.position(self.me, board.name) is Position.HERE
+        work = self.role.work(here) if ends_here else self.role.passing(here)
+        if work is None:
+            raise Unroutable(f"{self.me} has no work for {entry.job.command.partition(' ')[0]} any more")
+        return work
 
     def _take_up_abandoned(self, active: Active, now: float) -> None:
         key = active.board.peer, active.entry.job.id

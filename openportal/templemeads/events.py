@@ -169,6 +169,16 @@ class Settled(Event, frozen=True, omit_defaults=True):
     detail: str | None = None
 
 
+class Operated(Event, frozen=True, omit_defaults=True):
+    """An operator (`by`) did `action` with the job: `retry`, `resolve` or `cancel`."""
+
+    TOPIC: ClassVar[str] = "Operated"
+    id: str
+    action: str
+    by: str
+    why: str = ""
+
+
 class PeerKnown(Event, frozen=True, omit_defaults=True):
     """A neighbour registered as an agent of this type."""
 
@@ -212,6 +222,6 @@ class AgentStopped(Event, frozen=True, omit_defaults=True):
 
 EVENTS: tuple[type[Event], ...] = (
     Received, Sent, Joined, Started, Intended, Observed, StepRefused, Ended, Late, Quarantined,
-    Abandoned, Adopted, Settled,
+    Abandoned, Adopted, Settled, Operated,
     PeerKnown, PeerLog, OfferingsSet, AgentStarted, AgentStopped,
 )  # fmt: skip

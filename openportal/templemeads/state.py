@@ -22,6 +22,7 @@ from openportal.templemeads.events import (
     Late,
     Observed,
     OfferingsSet,
+    Operated,
     PeerKnown,
     PeerLog,
     Quarantined,
@@ -185,5 +186,6 @@ EVOLVE: Mapping[type[Event], Callable[[AgentState, Board, Any, float], object]] 
     Quarantined: lambda state, board, event, at: board.quarantined(event),
     Abandoned: lambda state, board, event, at: board.abandoned(event),
     Adopted: AgentState._evolve_adopted,
+    Operated: lambda state, board, event, at: board.operated(event),
     Settled: lambda state, board, event, at: board.settled(event),
 }

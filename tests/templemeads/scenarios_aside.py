@@ -8,9 +8,10 @@ from scenarios import begun, image_of
 from world import START, Accounts, Node, World, facility, peer_of, southbound
 
 from openportal.agents.roles import LeafRole
+from openportal.errors import InvalidJob, RunError
 from openportal.grammar.instructions import VERBS
 from openportal.templemeads.core import ADOPTION_SECONDS, MAX_CRASHED_ATTEMPTS, RESUME_AFTER_SECONDS, Core
-from openportal.templemeads.events import Abandoned, Adopted, Quarantined, Received, Sent, Settled, Started
+from openportal.templemeads.events import Abandoned, Adopted, Operated, Quarantined, Received, Sent, Settled, Started
 from openportal.templemeads.job import State
 
 ALICE = "alice.demo.brics"
@@ -207,6 +208,59 @@ def stops_in_good_order_are_not_held_against_a_job() -> None:
         assert core.active
 
 
+# --- operators --------------------------------------------------------------------------------------------------------
+
+
+def quarantined(command: str = "b.c add_user alice.demo.brics") -> tuple[Core, str]:
+    core, _ = after_starts(command, MAX_CRASHED_ATTEMPTS + 1, False)
+    [id] = core.board(peer_of("b")).aside
+    core.take()
+    return core, id
+
+
+def an_operator_has_a_job_in_quarantine_run_again() -> None:
+    for failure, how in ((None, "done after all"), (RunError("no"), "failed again")):
+        core, id = quarantined()
+        core.operate("retry", peer_of("b"), id, "op", "mended", START + 900)
+        assert core.take_runs() == [(peer_of("b"), id)]
+        core.ran(peer_of("b"), id, "alice.demo.brics:alice.demo:brics.demo", START + 901, failure)
+        events = core.take().events
+        assert [event.how for event in of_kind(events, Settled)] == [how]
+        assert not core.board(peer_of("b")).aside
+        assert not core.active
+
+
+def an_operator_puts_a_job_in_quarantine_aside_for_good() -> None:
+    core, id = quarantined()
+    core.operate("resolve", peer_of("b"), id, "op", "done by hand", START)
+    assert [event.by for event in of_kind(core.take().events, Operated)] == ["op"]
+    assert not core.board(peer_of("b")).aside
+
+
+def an_operator_cancels_a_job_and_what_it_made_is_undone() -> None:
+    world, id = stuck()
+    core = world["shared"].core
+    [(board, entry)] = [(b, e) for b, e in core.open_jobs() if e.inbound]
+    core.operate("cancel", board.peer, entry.job.id, "op", "wrong user", world.now)
+    world["shared"].flush()
+    world.settle()
+    assert "cancelled at shared by op: wrong user" in (world.outcome("bridge", id).result or "")
+    world.advance(LIFETIME_SECONDS + ADOPTION_SECONDS + 2)
+    assert accounts(world).present == set()
+
+
+def what_an_operator_cannot_do_is_told() -> None:
+    core, id = quarantined()
+    for action, which in (("retry", "other"), ("cancel", id), ("frobnicate", id)):
+        try:
+            core.operate(action, peer_of("b"), which, "op", "", START)
+        except InvalidJob as error:
+            assert which in str(error) or action in str(error)
+        else:
+            raise AssertionError(f"{action} {which} was taken")
+    assert not core.take().events
+
+
 ASIDE = [
     what_an_expired_saga_created_is_undone,
     a_project_that_nobody_knows_the_fate_of_is_taken_back,
@@ -221,4 +275,8 @@ ASIDE = [
     no_further_step_is_begun,
     a_look_that_took_the_agent_down_too_often_is_quarantined,
     stops_in_good_order_are_not_held_against_a_job,
+    an_operator_has_a_job_in_quarantine_run_again,
+    an_operator_puts_a_job_in_quarantine_aside_for_good,
+    an_operator_cancels_a_job_and_what_it_made_is_undone,
+    what_an_operator_cannot_do_is_told,
 ]
