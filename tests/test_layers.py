@@ -32,6 +32,8 @@ PURE = (
     "templemeads/events.py",
     "templemeads/board.py",
     "templemeads/core.py",
+    "templemeads/outbox.py",
+    "templemeads/worker.py",
     "templemeads/lanes.py",
     "templemeads/results.py",
     "templemeads/role.py",

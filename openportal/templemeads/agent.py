@@ -26,11 +26,12 @@ import structlog
 from openportal.errors import CommitFailed, Expired, JobError, LedgerError, OpenPortalError, RunError, TransportError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.peer import Links, Peer
-from openportal.templemeads.core import Core, Ready
+from openportal.templemeads.core import Core
 from openportal.templemeads.events import EVENTS
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.ledger import Event, Ledger, Settings
+from openportal.templemeads.outbox import Ready
 from openportal.templemeads.role import Role
 from openportal.templemeads.saga import Ask, Outcome
 from openportal.templemeads.state import StateImage

@@ -12,11 +12,13 @@ from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import Expired, InvalidJob
 from openportal.grammar.instructions import VERBS
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES
-from openportal.templemeads.core import AGENT_WAIT_SECONDS, MAX_SYNC_BYTES, RESUME_AFTER_SECONDS, Core
+from openportal.templemeads.core import RESUME_AFTER_SECONDS, Core
 from openportal.templemeads.events import Ended, Intended, Joined, Late, Observed, Quarantined, Received, Sent, Started
 from openportal.templemeads.job import MAX_VERSION, Job, State, Wire
+from openportal.templemeads.outbox import MAX_SYNC_BYTES
 from openportal.templemeads.saga import Ask, Driver
 from openportal.templemeads.state import StateImage
+from openportal.templemeads.worker import AGENT_WAIT_SECONDS
 
 ADD = "b.c add_user alice.demo.brics"
 LOOK = "a.b.c get_users demo.brics"

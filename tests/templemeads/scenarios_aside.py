@@ -10,9 +10,10 @@ from world import START, Accounts, Node, World, facility, peer_of, southbound
 from openportal.agents.roles import LeafRole
 from openportal.errors import InvalidJob, RunError
 from openportal.grammar.instructions import VERBS
-from openportal.templemeads.core import ADOPTION_SECONDS, MAX_CRASHED_ATTEMPTS, RESUME_AFTER_SECONDS, Core
+from openportal.templemeads.core import RESUME_AFTER_SECONDS, Core
 from openportal.templemeads.events import Abandoned, Adopted, Operated, Quarantined, Received, Sent, Settled, Started
 from openportal.templemeads.job import State
+from openportal.templemeads.worker import ADOPTION_SECONDS, MAX_CRASHED_ATTEMPTS
 
 ALICE = "alice.demo.brics"
 LIFETIME_SECONDS = 60

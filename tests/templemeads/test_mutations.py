@@ -13,12 +13,14 @@ from scenarios_aside import ASIDE
 from simulation import simulate
 from world import Node
 
-from openportal.templemeads import core as core_module
 from openportal.templemeads import state as state_module
+from openportal.templemeads import worker as worker_module
 from openportal.templemeads.board import Board
 from openportal.templemeads.core import Core
+from openportal.templemeads.events import Ended, Sent
 from openportal.templemeads.job import Job
 from openportal.templemeads.lanes import Lanes
+from openportal.templemeads.outbox import Ready
 from openportal.templemeads.saga import Driver
 
 SEEDS = 120
@@ -51,7 +53,7 @@ def send_before_the_commit(original: Any) -> Any:
 
 def msgspec_free(ready: Any) -> Any:
     """The same without what leaves."""
-    return core_module.Ready(ready.events, [], [], ready.held, ready.ended, ready.steps)
+    return Ready(ready.events, [], [], ready.held, ready.ended, ready.steps)
 
 
 def forget_followers(original: Any) -> Any:
@@ -210,12 +212,12 @@ MUTATIONS: dict[str, Mutation] = {
     "never join": nothing(Core, "_leader"),
     "outcomes of steps are not recorded": lambda patch: patch.setitem(
         state_module.EVOLVE,  # type: ignore[arg-type]
-        core_module.Ended,
+        Ended,
         outcome_not_recorded(None),
     ),
     "the relay is not recorded": lambda patch: patch.setitem(
         state_module.EVOLVE,  # type: ignore[arg-type]
-        core_module.Sent,
+        Sent,
         relay_not_recorded(Core._evolve_sent),
     ),
     "repeats are not answered": replaced(Core, "_repeated", silent),
@@ -230,7 +232,7 @@ MUTATIONS: dict[str, Mutation] = {
     "outcomes are not passed on": nothing(Core, "_deliver"),
     "only one step of several is asked": replaced(Driver, "advance", only_the_first_step),
     "a lost link goes unnoticed": replaced(Core, "disconnected", link_always_up),
-    "nothing is quarantined": lambda patch: patch.setattr(core_module, "MAX_CRASHED_ATTEMPTS", 99),
+    "nothing is quarantined": lambda patch: patch.setattr(worker_module, "MAX_CRASHED_ATTEMPTS", 99),
     "effects without intents": lambda patch: patch.setattr(Core, "intend", lambda *args: None),
     "big bodies are forgotten at once": nothing(Board, "keep_body"),
     "changes are not remembered": nothing(Board, "_close"),
@@ -243,7 +245,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "an abandoned saga frees its lane": replaced(Core, "_abandon", frees_its_lane),
     "stops in good order count as crashes": nothing(Board, "pardon"),
-    "an undoing lives no longer than its job": lambda patch: patch.setattr(core_module, "UNDO_SECONDS", -(10**6)),
+    "an undoing lives no longer than its job": lambda patch: patch.setattr(worker_module, "UNDO_SECONDS", -(10**6)),
 }
 
 

@@ -20,11 +20,12 @@ from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import JobError, OpenPortalError, RunError
 from openportal.grammar.instructions import VERBS, Instruction, SyncOfferings, parse_instruction
-from openportal.templemeads.core import Core, Ready
+from openportal.templemeads.core import Core
 from openportal.templemeads.events import Received, Sent
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.lanes import conflict
 from openportal.templemeads.ledger.format import Event
+from openportal.templemeads.outbox import Ready
 from openportal.templemeads.role import Here, Role, Work
 from openportal.templemeads.state import StateImage
 
