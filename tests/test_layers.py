@@ -31,6 +31,7 @@ PURE = (
     "templemeads/job.py",
     "templemeads/events.py",
     "templemeads/board.py",
+    "templemeads/breaker.py",
     "templemeads/core.py",
     "templemeads/outbox.py",
     "templemeads/worker.py",
@@ -39,6 +40,7 @@ PURE = (
     "templemeads/role.py",
     "templemeads/saga.py",
     "templemeads/state.py",
+    "templemeads/turns.py",
     "templemeads/witness.py",
 )
 
