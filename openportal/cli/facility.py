@@ -29,7 +29,7 @@ from openportal.errors import ConfigError
 from openportal.paddington.files import write_private
 from openportal.paddington.peer import LEAF_TYPES
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 HOST = "127.0.0.1"
@@ -168,12 +168,18 @@ class Facility:
                 self.processes[member.name] = self._spawn(member)
 
     def _spawn(self, member: Member) -> subprocess.Popen[bytes]:
-        program = Path(sys.executable).parent / member.command
-        command = [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
         with self.log(member.name).open("ab") as log:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment}
+                self._command(member),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
             )
+
+    def _command(self, member: Member) -> list[str]:
+        program = Path(sys.executable).parent / member.command
+        return [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
 
     def kill(self, names: Iterable[str]) -> None:
         """kill -9, and wait until they are gone."""
