@@ -47,7 +47,7 @@ class _Family:
     read: Callable[[Any], Any]
     write: Callable[[Any], Any]
     add: Callable[[Any, Any], Any]
-    scale: Callable[[Any, float], Any]
+    scale: Callable[[Any, Callable[[float], float]], Any]
     rename: Callable[[Any, Mapping[str, str]], Any]
 
 
@@ -84,8 +84,8 @@ def _add_counts(one: Counts, other: Counts) -> Counts:
     return added
 
 
-def _scale_counts(counts: Counts, factor: float) -> Counts:
-    return {key: saturate(float(number) * factor) for key, number in counts.items()}
+def _scale_counts(counts: Counts, scale: Callable[[float], float]) -> Counts:
+    return {key: saturate(scale(float(number))) for key, number in counts.items()}
 
 
 def _rename_counts(counts: Counts, names: Mapping[str, str]) -> Counts:
@@ -195,9 +195,13 @@ class DailyProjectUsageReport:
 
     def __mul__(self, factor: float) -> DailyProjectUsageReport:
         """With every usage scaled; what is counted stays."""
-        return self._changed("scale", factor)
+        return self._changed("scale", lambda seconds: seconds * factor)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> DailyProjectUsageReport:
+        """With every usage divided; over nothing it is nothing."""
+        return self._changed("scale", lambda seconds: seconds / divisor if divisor else 0.0)
 
     def renamed(self, names: Mapping[str, str]) -> DailyProjectUsageReport:
         """With other names of local users; what comes to have the same name is added."""
@@ -453,6 +457,9 @@ class ProjectUsageReport:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: float) -> ProjectUsageReport:
+        return self._each_day(lambda report: report / divisor)
+
     def filter(self, days: DateRange) -> ProjectUsageReport:
         """The days of a range only."""
         return replace(self, reports={day: report for day, report in self.reports.items() if day in days})
@@ -626,6 +633,9 @@ class UsageReport:
         return self._each(lambda report: report * factor)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> UsageReport:
+        return self._each(lambda report: report / divisor)
 
     def filter(self, days: DateRange) -> UsageReport:
         return self._each(lambda report: report.filter(days))
