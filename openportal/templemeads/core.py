@@ -24,7 +24,7 @@ import msgspec
 
 from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenPortalError, Unavailable, Unroutable
 from openportal.grammar.destination import Position
-from openportal.grammar.instructions import parse_instruction, split_command
+from openportal.grammar.instructions import split_command, subject_of
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry, words_of
 from openportal.templemeads.events import (
     AGENT_STREAM,
@@ -816,11 +816,3 @@ def kind_of(error: OpenPortalError) -> str:
 def sayable(text: str) -> str:
     """Text as JSON can hold it: a file's name may have bytes that are no text, and an error speaks of it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def subject_of(text: str) -> str | None:
-    """Whom an instruction is about; None if it is about nobody, or in words that we do not know."""
-    try:
-        return parse_instruction(text).subject
-    except GrammarError:
-        return None
