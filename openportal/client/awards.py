@@ -339,9 +339,9 @@ class AwardDetails(Same[awards.AwardDetails]):
 
     @property
     def earliest_approve(self) -> datetime | None:
-        """In UTC."""
+        """To the second, in UTC."""
         found = self._value.earliest_approve
-        return None if found is None else found.to_datetime()
+        return None if found is None else found.second
 
     @earliest_approve.setter
     def earliest_approve(self, value: datetime | None) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from openportal.client.arguments import count, instance, instances, real, text, told
 from openportal.client.config import Config
 from openportal.client.connection import Connections
-from openportal.client.exchange import TIMEOUT_SECONDS, asking, value_of
+from openportal.client.exchange import TIMEOUT_SECONDS, Request, asking, value_of
 from openportal.client.identifiers import Destination, PortalIdentifier, Uuid
 from openportal.client.jobs import Job, JobDocument
 from openportal.client.notifications import Notification
@@ -149,12 +149,15 @@ class Client:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
+    def _call(self, request: Request, patience_seconds: float = 0.0) -> bytes:
+        return self._connections.call(request, patience_seconds)
+
     def _ask(self, function: str, body: Any = None, query: str = "", patience_seconds: float = 0.0) -> Any:
         request = asking(function, body, query)
-        return value_of(request, self._connections.call(request, patience_seconds))
+        return value_of(request, self._call(request, patience_seconds))
 
     def _json(self, function: str, body: Any = None) -> str:
-        return self._connections.call(asking(function, body)).decode("utf-8", "replace")
+        return self._call(asking(function, body)).decode("utf-8", "replace")
 
     def _job(self, function: str, body: Any, query: str = "", patience_seconds: float = 0.0) -> JobDocument:
         return told(JobDocument.from_wire, self._ask(function, body, query, patience_seconds))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from openportal.client.client import Client
+from openportal.client.exchange import Request
 from openportal.client.identifiers import Destination, PortalIdentifier, Uuid
 from openportal.client.jobs import Job, JobDocument
 from openportal.client.notifications import Notification
@@ -22,27 +23,33 @@ if TYPE_CHECKING:
     from openportal.client.operations import Diagnostics, Health, RestartResponse
 
 
+class _NotLoaded(Client):
+    """What there is before a config: it looks at the arguments of a call, and has nobody to ask."""
+
+    def __init__(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def _call(self, request: Request, patience_seconds: float = 0.0) -> bytes:
+        raise OSError("no config has been loaded: call load_config() with the file of the bridge first")
+
+
 class _Default:
     """Holds the client that the functions use."""
 
     def __init__(self) -> None:
-        self._client: Client | None = None
-
-    @property
-    def client(self) -> Client:
-        if self._client is None:
-            raise OSError("no config has been loaded: call load_config() with the file of the bridge first")
-        return self._client
+        self.client: Client = _NotLoaded()
 
     @property
     def is_loaded(self) -> bool:
-        return self._client is not None
+        return not isinstance(self.client, _NotLoaded)
 
     def load(self, config_file: str | os.PathLike[str]) -> None:
         """A file that cannot be loaded leaves what was loaded before."""
-        old, self._client = self._client, Client(config_file)
-        if old is not None:
-            old.close()
+        old, self.client = self.client, Client(config_file)
+        old.close()
 
     def _look(self, id: str, wait_seconds: float = 0.0) -> JobDocument:
         return self.client._look(id, wait_seconds)

@@ -262,7 +262,9 @@ class Job(Same[JobDocument]):
         """The name of the result's type, as it travels."""
         if not self.is_finished:
             return results.NONE
-        return self._value.result_type or (results.ERROR if self.is_error else results.NONE)
+        if self._value.result_type is not None:
+            return self._value.result_type
+        return results.ERROR if self.is_error else results.NONE
 
     @property
     def result(self) -> Any:
@@ -320,8 +322,6 @@ class Job(Same[JobDocument]):
             return f"{{{said}: {'Unknown Error' if job.result is None else f'Error - {job.result}'}}}"
         if job.state == "Complete" and job.result is not None:
             return f"{{{said}: Complete - {job.result}}}"
-        if job.state == "Running" and job.result is not None:
-            return f"{{{said}: Running - {job.result}}}"
         return f"{{{said}: {job.state}}}"
 
 

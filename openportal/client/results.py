@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -82,7 +82,7 @@ TYPES: Final[Mapping[str, Type]] = MappingProxyType(
         "StorageSize": Type(StorageSize, storage.StorageSize.from_wire),
         "StorageUsage": Type(StorageUsage, storage.StorageUsage.from_wire),
         "QuotaLimit": Type(QuotaLimit, storage.QuotaLimit.from_wire),
-        "Usage": Type(Usage, quantities.Usage.from_wire, _to_wire, listed=False),
+        "Usage": Type(Usage, quantities.Usage.from_wire, _to_wire),
         "DateRange": Type(DateRange, _printed(_read_range), listed=False),
         "ProjectTemplate": Type(ProjectTemplate, _printed(awards.ProjectTemplate.parse), listed=False),
         "UsageReport": Type(UsageReport, usage.UsageReport.from_wire, _to_wire, listed=False),
@@ -157,6 +157,12 @@ def encoded(result: Any) -> tuple[str, str]:
     return result_type, json.dumps(wire, ensure_ascii=False, separators=(",", ":"))
 
 
+def _is_listed(values: Sequence[Any]) -> bool:
+    """Whether they are of one type, and one that can be in a list."""
+    kind = TYPES.get(_NAMES.get(type(values[0]), ""))
+    return kind is not None and kind.listed and len({type(one) for one in values}) == 1
+
+
 def _written(result: Any) -> tuple[str, Any]:
     match result:
         case bool():
@@ -167,7 +173,7 @@ def _written(result: Any) -> tuple[str, Any]:
             return "Vec<UserIdentifier>", []
         case [str(), *_] if all(isinstance(one, str) for one in result):
             return "Vec<String>", list(result)
-        case list() | tuple() if len({type(one) for one in result}) == 1:
+        case [Wrapper(), *_] if _is_listed(result):
             name, _ = _written(result[0])
             return f"Vec<{name}>", [_written(one)[1] for one in result]
         case dict() if all(isinstance(k, Volume) and isinstance(v, Quota) for k, v in result.items()):

@@ -74,7 +74,7 @@ class ProjectStorageReport(_Sum):
         return ProjectStorageReport._of(told(grammar.ProjectStorageReport.combine, values))
 
     project: Read[ProjectIdentifier] = Read(ProjectIdentifier._of)
-    generated_at: Read[datetime] = Read(Timestamp.to_datetime)
+    generated_at: Read[datetime] = Read(lambda moment: moment.second, doc="To the second, in UTC.")
     project_quotas: Read[dict[Volume, Quota]] = Read(_quotas)
     users: Read[list[UserIdentifier]] = Read(each(UserIdentifier))
 

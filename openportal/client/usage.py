@@ -351,6 +351,11 @@ class ProjectUsageReport(_Totals, _Arithmetic):
         values = [report._value for report in joined(instances(reports, ProjectUsageReport))]
         return ProjectUsageReport._of(told(grammar.ProjectUsageReport.combine, values))
 
+    def _of_user(self, user: str) -> grammar.DailyProjectUsageReport:
+        name = text(user, "user")
+        days = {when: usage_texts.of_user(report, name) for when, report in self._value.reports.items()}
+        return replace(self._value, reports=days).total
+
     project: Read[ProjectIdentifier] = Read(ProjectIdentifier._of)
     portal: Read[PortalIdentifier] = Read(PortalIdentifier._of)
     dates: Read[list[date]] = Read(list)
