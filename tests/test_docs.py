@@ -42,6 +42,7 @@ from openportal.cli.agents import agent_group
 from openportal.cli.leaves import leaf_handlers
 from openportal.errors import ConfigError, OpenPortalError
 from openportal.grammar.instructions import VERBS, Submit, describe
+from openportal.grammar.notifications import EVENTS as NOTIFICATIONS
 from openportal.paddington import config
 from openportal.paddington.config import DEFAULTS, AgentDefaults
 from openportal.paddington.invite import Invite
@@ -55,7 +56,6 @@ from openportal.templemeads.health import HealthInfo
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.ledger.format import Event
 from openportal.templemeads.metrics import Collector
-from openportal.templemeads.notifications import EVENTS as NOTIFICATIONS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

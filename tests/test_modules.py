@@ -26,6 +26,7 @@ ELSEWHERE = {
     "errors.py": "test_docs.py",
     "grammar/awards.py": "test_award_details.py",
     "grammar/health.py": "test_health_documents.py",
+    "grammar/notifications.py": "test_notification_documents.py",
     "paddington/frames.py": "test_exchange.py",
     "paddington/link.py": "test_exchange.py",
     "paddington/peer.py": "test_exchange.py",

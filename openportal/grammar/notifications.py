@@ -3,25 +3,19 @@
     text    <destination> <event> <argument>                    shared.clusters.aip1.brics user_added alice.demo.brics
     wire    {"id": "<uuid>", "destination": "shared.clusters.aip1.brics", "event": {"UserAdded": "alice.demo.brics"}}
 
-A bridge cannot send to the network itself: it wraps what its portal's software says and addresses it to the portal,
+A bridge wraps what its portal's software says in an event that has no text form that can be read:
 
     {"id": "<uuid>", "destination": "<bridge>.<portal>", "event": {"Forward": {"id": …, "destination": …, "event": …}}}
 
-which has no text form that can be read. From there:
-
-    software ── Forward ──> portal ──> <portal>.provider…          south, to the agent that is next
-                               └─────> <offering>.<portal>.<other>  north, in the name of an offering
-    …provider.<portal> ──> portal ──> bridge ──> software           whatever ends at a portal, as it is
-
-What is on the wire and not known here (further fields, events of newer
-versions) is passed on as it came.
+What is on the wire and not known here (further fields, events of newer versions) is passed on as it came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import uuid4
 
 from openportal.errors import GrammarError
@@ -29,19 +23,21 @@ from openportal.grammar.destination import Destination
 from openportal.grammar.identifiers import ProjectIdentifier, UserIdentifier
 from openportal.grammar.text import quote, rejoin
 
-FORWARD = "Forward"
-MAX_ID_CHARACTERS = 64
-MAX_ARGUMENT_CHARACTERS = 4_096
+FORWARD: Final = "Forward"
+MAX_ID_CHARACTERS: Final = 64
+MAX_ARGUMENT_CHARACTERS: Final = 4_096
 
 Wire = dict[str, Any]
 Subject = type[UserIdentifier] | type[ProjectIdentifier]
 
-_SUBJECTS: tuple[tuple[str, Subject, str], ...] = (
+_SUBJECTS: Final[tuple[tuple[str, Subject, str], ...]] = (
     ("user", UserIdentifier, "added removed changed blocked unblocked"),
     ("project", ProjectIdentifier, "added removed changed blocked unblocked"),
     ("award", ProjectIdentifier, "added removed changed accepted rejected"),
 )
-EVENTS: Mapping[str, Subject] = {f"{what}_{how}": of for what, of, hows in _SUBJECTS for how in hows.split()}
+EVENTS: Final[Mapping[str, Subject]] = MappingProxyType(
+    {f"{what}_{how}": of for what, of, hows in _SUBJECTS for how in hows.split()}
+)
 """Every event by its word in the text form, with what its argument is."""
 
 
@@ -102,11 +98,6 @@ def from_wire(wire: Any) -> Notification:
         raise GrammarError(f"the event {name} of notification {quote(id)} must say whom it is about")
     extra = {key: wire[key] for key in wire.keys() - {"id", "destination", "event"}}
     return Notification(id, Destination.parse(destination), event, extra)
-
-
-def forward(inner: Notification, bridge: str, portal: str) -> Notification:
-    """What a bridge sends to its portal, for it to send on."""
-    return Notification(str(uuid4()), Destination((bridge, portal)), {FORWARD: inner.to_wire()})
 
 
 def camel(word: str) -> str:

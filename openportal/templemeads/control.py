@@ -31,6 +31,7 @@ import msgspec
 import structlog
 
 from openportal.errors import GrammarError, InvalidJob, LedgerError, OpenPortalError, Unavailable, Unroutable
+from openportal.grammar.notifications import Notification, from_wire, parse
 from openportal.templemeads import diagnostics, health
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.board import Board
@@ -39,18 +40,7 @@ from openportal.templemeads.events import Quarantined, Received, Sent
 from openportal.templemeads.health import Json, ProcessUsage, Totals
 from openportal.templemeads.job import Job
 from openportal.templemeads.ledger.format import Event
-from openportal.templemeads.notifications import (
-    Arrived,
-    Deliver,
-    Notification,
-    Place,
-    ToBridge,
-    ToNext,
-    forward,
-    from_wire,
-    parse,
-    route,
-)
+from openportal.templemeads.notifications import Arrived, Deliver, Place, ToBridge, ToNext, forward, route
 
 HEALTH_WAIT_SECONDS = 0.5
 HEALTH_WAIT_LESS_PER_HOP_SECONDS = 0.08
