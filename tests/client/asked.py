@@ -395,6 +395,145 @@ def storage_added(module: Any, given: Any) -> Any:
     return document(one + other)
 
 
+# What the record does not have: asked of both sides by the differential tests.
+
+
+def everything(value: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every attribute that is no method, and every method that needs nothing."""
+    return attributes(value, [name for name in PLAIN[type(value).__name__] if name not in without])
+
+
+PLAIN = {
+    "DailyProjectUsageReport": (
+        "is_complete", "is_consistent", "has_requeues", "has_reservations", "components", "requeue_components",
+        "requeue_users", "total_allocated_cpus", "total_allocated_gpus", "num_jobs", "total_wait_seconds",
+        "average_wait_seconds", "total_runtime_seconds", "expansion_jobs", "average_runtime_seconds",
+        "average_expansion_factor", "aggregate_expansion_factor", "average_cpus_per_job", "average_gpus_per_job",
+        "total_requeue_usage", "total_usage_including_requeues", "num_requeue_events", "requeue_wait_seconds",
+        "average_requeue_wait_seconds", "average_wait_seconds_including_requeues", "requeue_states",
+        "requeue_state_summary", "reservations", "total_reservation_usage", "usage_outside_reservations",
+        "reservation_summary", "total_usage",
+    ),
+    "ProjectUsageReport": (*PROJECT_USAGE, "usage_outside_reservations", "reservation_summary"),
+    "UsageReport": USAGE,
+}  # fmt: skip
+OF_USER = (
+    "usage", "num_jobs_for_user", "wait_seconds_for_user", "average_wait_seconds_for_user", "runtime_seconds_for_user",
+    "average_runtime_seconds_for_user", "expansion_factor_for_user", "aggregate_expansion_factor_for_user",
+    "average_cpus_per_job_for_user", "average_gpus_per_job_for_user", "requeue_usage", "requeue_events_for_user",
+    "requeue_wait_seconds_for_user",
+)  # fmt: skip
+OF_PROJECT_USER = (
+    "average_runtime_seconds_for_user", "expansion_factor_for_user", "aggregate_expansion_factor_for_user",
+    "average_cpus_per_job_for_user", "average_gpus_per_job_for_user",
+)  # fmt: skip
+OF_RESERVATION = ("reservation_usage", "reservation_requeue_usage", "reservation_jobs")
+
+
+def daily(module: Any, given: Any) -> Any:
+    """Everything about the first day of a report, of one user, state, component and reservation."""
+    value = module.ProjectUsageReport.from_json(json.dumps(given["report"])).daily_reports(False)[0]
+    user, name = given["user"], given["name"]
+    return {
+        "plain": everything(value),
+        "users": sorted(value.local_users()),
+        "of_user": {method: getattr(value, method)(user) for method in OF_USER},
+        "of_reservation": {method: getattr(value, method)(name) for method in OF_RESERVATION},
+        "reservation_users": sorted(value.reservation_users(name)),
+        "reservation_user": value.reservation_usage_for_user(name, user),
+        "state": [value.requeue_events_in_state(name), value.requeue_usage_in_state(name)],
+        "component": value.total_requeue_component_usage(name),
+        "lines": lines(str(value)),
+        "in_hours": lines(value.in_hours()),
+    }
+
+
+def project(module: Any, given: Any) -> Any:
+    value = module.ProjectUsageReport.from_json(json.dumps(given["report"]))
+    user, name = given["user"], given["name"]
+    return {
+        "plain": everything(value),
+        "usage": value.usage(module.UserIdentifier(f"{user}.p.w")),
+        "of_user": {method: getattr(value, method)(user) for method in OF_PROJECT_USER},
+        "of_reservation": {method: getattr(value, method)(name) for method in OF_RESERVATION},
+        "state": value.requeue_usage_in_state(name),
+        "component": document(value.get_component(name)),
+        "lines": lines(str(value)),
+    }
+
+
+CHANGES: dict[str, Ask] = {
+    "mul": lambda it, factor: it * factor,
+    "rmul": lambda it, factor: factor * it,
+    "div": lambda it, factor: it.__div__(factor),
+    "idiv": lambda it, factor: it.__idiv__(factor),
+    "scale_total": lambda it, factor: it.scale_total(factor),
+    "set_complete": lambda it, _: it.set_complete(),
+    "set_day_complete": lambda it, _: it.set_day_complete(it.dates[0]),
+    "add_report": lambda it, _: it.add_report(it.dates[0], it.daily_reports(False)[0]),
+    "set_report": lambda it, _: it.set_report(it.dates[-1], it.daily_reports(False)[0]),
+}
+
+
+def changed(module: Any, given: Any) -> Any:
+    """A report after a change, made in place or given back."""
+    value = module.ProjectUsageReport.from_json(json.dumps(given["report"]))
+    made = CHANGES[given["change"]](value, given["factor"])
+    return document(value if made is None else made)
+
+
+def users_renamed(module: Any, given: Any) -> Any:
+    value = module.ProjectUsageReport.from_json(json.dumps(given["report"]))
+    value.remap_users({module.UserIdentifier(user): name for user, name in given["names"].items()})
+    return document(value)
+
+
+def reports_added(kind: str) -> Ask:
+    def ask(module: Any, given: Any) -> Any:
+        one, other = (getattr(module, kind).from_json(json.dumps(each)) for each in given)
+        both = getattr(module, kind).combine([one, other])
+        one += other
+        return [document(one), document(both)]
+
+    return ask
+
+
+def award_changed(module: Any, given: Any) -> Any:
+    """An award after some attributes were set, in order."""
+    value = module.AwardDetails(json.dumps(given["award"]))
+    for name, wanted in given["set"]:
+        if name == "allocation" and wanted is not None:
+            wanted = module.Allocation.parse(wanted)
+        elif name == "project_template" and wanted is not None:
+            wanted = module.ProjectTemplate(wanted)
+        elif name in ("start_date", "end_date") and isinstance(wanted, str):
+            wanted = day(wanted)
+        elif name == "membership_control":
+            wanted = module.MembershipControl.from_string(wanted)
+        if name in ("add_members", "remove_member", "add_allowed_domain", "remove_breakdown_entry"):
+            getattr(value, name)(wanted)
+        elif name.startswith("clear_"):
+            getattr(value, name)()
+        else:
+            setattr(value, name, wanted)
+    return value.to_json()
+
+
+def compared(module: Any, given: Any) -> Any:
+    """Whether two of one kind are the same, and whether one is the same as a text."""
+    kind, one, other = given
+    make = getattr(module, kind)
+    if kind in ("Allocation", "StorageSize", "QuotaLimit", "Quota", "DateRange"):
+        make = make.parse
+    first, second = make(one), make(other)
+    return [first == second, first != second, first == other if kind in TEXTS else None]
+
+
+TEXTS = (
+    "PortalIdentifier", "ProjectIdentifier", "UserIdentifier", "Destination", "Volume", "Uuid", "Status",
+    "ProjectTemplate", "DomainPattern", "QuotaLimit", "Instruction",
+)  # fmt: skip
+
 USAGE_AMOUNTS = ("seconds", "minutes", "hours", "days", "weeks", "months", "years", "in_hours")
 SIZES = ("bytes", "kilobytes", "megabytes", "gigabytes", "terabytes", "petabytes")
 
@@ -494,4 +633,14 @@ ASKED: dict[tuple[str, str], Ask] = {
     ("ProjectStorageReport", "str_sorted_lines"): lambda o, given: lines(str(o.ProjectStorageReport.from_json(given))),
     ("ProjectStorageReport", "add"): storage_added,
     ("StorageReport", "from_json"): report("StorageReport", ("portal", "projects", "user_mapping", "is_empty")),
+    ("DailyProjectUsageReport", "daily"): daily,
+    ("ProjectUsageReport", "project"): project,
+    ("ProjectUsageReport", "changed"): changed,
+    ("ProjectUsageReport", "remap_users"): users_renamed,
+    ("ProjectUsageReport", "sum"): reports_added("ProjectUsageReport"),
+    ("UsageReport", "sum"): reports_added("UsageReport"),
+    ("ProjectStorageReport", "sum"): reports_added("ProjectStorageReport"),
+    ("AwardDetails", "changed"): award_changed,
+    ("Named", "compared"): compared,
+    ("Usage", "div"): lambda o, given: o.Usage(given[0]).__div__(given[1]).seconds,
 }
