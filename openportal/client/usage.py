@@ -240,10 +240,14 @@ class DailyProjectUsageReport(_Totals, _Arithmetic):
     is_consistent: Read[bool] = Read(doc="Whether the totals are those of the maps that they go with.")
     has_requeues: Read[bool] = Read()
     components: Read[list[str]] = Read(sorted)
-    requeue_users: Read[list[str]] = Read(sorted, name="requeue_reports")
     requeue_components: Read[list[str]] = Read(sorted)
     total_allocated_cpus: Read[int] = Read()
     total_allocated_gpus: Read[int] = Read()
+
+    @property
+    def requeue_users(self) -> list[str]:
+        """The local users whose jobs had to run again."""
+        return sorted(self._total.requeue_reports.keys() | self._total.user_requeue_events.keys())
 
     def local_users(self) -> list[str]:
         return sorted(self._total.reports)

@@ -44,7 +44,9 @@ def answer(ask: Ask, module: Any, given: Any) -> dict[str, Any]:
     """What came of it: `ok` and the output, or the class of the exception and its text."""
     try:
         return {"ok": True, "output": shown(ask(module, given))}
-    except Exception as error:  # whatever it is, it is the answer
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # whatever it is, it is the answer; Rust's panics are no Exception
         return {"ok": False, "error_class": type(error).__name__, "error": str(error)}
 
 

@@ -54,13 +54,17 @@ def difference(kind: str, op: str, given: Any) -> Difference | None:
     return next((each for each in DIFFERENCES if each.applies(kind, op, given)), None)
 
 
-def agree(ours: Any, theirs: Any) -> bool:
-    """The same; where theirs is a failure, a failure of the same class in words of our own."""
+def where(ours: Any, theirs: Any, path: str = "") -> str | None:
+    """The first place where two answers differ; None if nowhere.
+
+    Where theirs is a failure, ours must be one of the same class; its words are our own.
+    """
     if isinstance(theirs, dict) and "error_class" in theirs and "error" in theirs:
-        return isinstance(ours, dict) and ours.get("error_class") == theirs["error_class"]
-    if isinstance(theirs, dict):
-        same_keys = isinstance(ours, dict) and ours.keys() == theirs.keys()
-        return same_keys and all(agree(ours[key], theirs[key]) for key in theirs)
-    if isinstance(theirs, list):
-        return isinstance(ours, list) and len(ours) == len(theirs) and all(map(agree, ours, theirs))
-    return type(ours) is type(theirs) and bool(ours == theirs)
+        theirs = {"error_class": theirs["error_class"]}
+        ours = {"error_class": ours.get("error_class")} if isinstance(ours, dict) else ours
+    if isinstance(theirs, dict) and isinstance(ours, dict) and ours.keys() == theirs.keys():
+        return next(filter(None, (where(ours[key], theirs[key], f"{path}.{key}") for key in theirs)), None)
+    if isinstance(theirs, list) and isinstance(ours, list) and len(ours) == len(theirs):
+        places = (where(*pair, f"{path}[{at}]") for at, pair in enumerate(zip(ours, theirs, strict=True)))
+        return next(filter(None, places), None)
+    return None if type(ours) is type(theirs) and ours == theirs else f"{path}: ours {ours!r}, theirs {theirs!r}"
