@@ -167,6 +167,10 @@ class Usage:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: float) -> Usage:
+        """Over nothing it is nothing."""
+        return Usage(saturate(float(self.seconds) / divisor if divisor else 0.0))
+
     def __str__(self) -> str:
         if self.seconds < SECONDS["minute"]:
             return f"{self.seconds} second" if self.seconds == 1 else f"{self.seconds} seconds"
