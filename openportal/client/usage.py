@@ -15,13 +15,15 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, Self, final
 
-from openportal.client import usage_texts
+from msgspec.structs import replace as changed
+
 from openportal.client.arguments import day, instance, instances, joined, real, text, told
 from openportal.client.identifiers import PortalIdentifier, ProjectIdentifier, UserIdentifier, UserMapping
 from openportal.client.quantities import DateRange, Usage
 from openportal.client.wrapper import Read, Wrapper, each
 from openportal.grammar import quantities
 from openportal.grammar import usage as grammar
+from openportal.grammar import usage_summaries as pages
 
 Names = Mapping[UserIdentifier, str]
 
@@ -152,10 +154,8 @@ class _Totals(Wrapper[Any]):
     @property
     def reservation_summary(self) -> list[tuple[str, int, Usage, Usage]]:
         """By reservation: its jobs, what they used, and what of it was discarded; the busiest first."""
-        return [
-            (name, jobs, _usage(used), _usage(discarded))
-            for name, jobs, used, discarded in usage_texts.reservations(self._total)
-        ]
+        rows = self._total.reservation_summary
+        return [(name, jobs, Usage._of(used), Usage._of(discarded)) for name, jobs, used, discarded in rows]
 
     def average_runtime_seconds_for_user(self, user: str) -> int:
         return self._of_user(user).average_runtime_seconds
@@ -185,7 +185,7 @@ class _Totals(Wrapper[Any]):
         return self._total.reservation_jobs.get(text(reservation, "reservation"), 0)
 
     def _of_user(self, user: str) -> grammar.DailyProjectUsageReport:
-        return usage_texts.of_user(self._total, text(user, "user"))
+        return self._total.of_user(text(user, "user"))
 
 
 class _Arithmetic(Wrapper[Any]):
@@ -310,7 +310,7 @@ class DailyProjectUsageReport(_Totals, _Arithmetic):
 
     def set_usage(self, user: str, usage: Usage) -> None:
         used = {text(user, "user"): instance(usage, Usage, "usage").seconds}
-        self._value = replace(self._total, reports={**self._total.reports, **used})
+        self._value = changed(self._total, reports={**self._total.reports, **used})
 
     def set_unattributed_usage(self, usage: Usage) -> None:
         self.set_usage(grammar.UNKNOWN_USER, usage)
@@ -318,8 +318,8 @@ class DailyProjectUsageReport(_Totals, _Arithmetic):
     def set_component_usage(self, component: str, user: str, usage: Usage) -> None:
         name = text(component, "component")
         used = {text(user, "user"): instance(usage, Usage, "usage").seconds}
-        changed = {name: {**self._total.components.get(name, {}), **used}}
-        self._value = replace(self._total, components={**self._total.components, **changed})
+        of_component = {name: {**self._total.components.get(name, {}), **used}}
+        self._value = changed(self._total, components={**self._total.components, **of_component})
 
     def set_unattributed_component_usage(self, component: str, usage: Usage) -> None:
         self.set_component_usage(component, grammar.UNKNOWN_USER, usage)
@@ -357,7 +357,7 @@ class ProjectUsageReport(_Totals, _Arithmetic):
 
     def _of_user(self, user: str) -> grammar.DailyProjectUsageReport:
         name = text(user, "user")
-        days = {when: usage_texts.of_user(report, name) for when, report in self._value.reports.items()}
+        days = {when: report.of_user(name) for when, report in self._value.reports.items()}
         return replace(self._value, reports=days).total
 
     project: Read[ProjectIdentifier] = Read(ProjectIdentifier._of)
@@ -447,20 +447,20 @@ class ProjectUsageReport(_Totals, _Arithmetic):
 
     def requeue_report(self) -> str:
         """A page for people: what jobs that had to run again cost, and whom."""
-        return usage_texts.requeue_report(self._value)
+        return pages.requeue_report(self._value)
 
     def expansion_factor_report(self) -> str:
         """A page for people: how long jobs waited for how long they ran, and how big they were."""
-        return usage_texts.expansion_factor_report(self._value)
+        return pages.expansion_factor_report(self._value)
 
     def reservation_report(self) -> str:
         """A page for people: what ran in reservations."""
-        return usage_texts.reservation_report(self._value)
+        return pages.reservation_report(self._value)
 
 
 def _with_scaled_totals(report: grammar.DailyProjectUsageReport, factor: float) -> grammar.DailyProjectUsageReport:
     scaled = report * factor
-    return replace(
+    return changed(
         report,
         reports=scaled.reports,
         requeue_reports=scaled.requeue_reports,
@@ -547,14 +547,10 @@ class UsageReport(_Arithmetic):
         self._value = told(self._value.remap_users, names_of(new_usermapping))
 
     def requeue_report(self) -> str:
-        return self._page(usage_texts.requeue_report, usage_texts.NO_REQUEUES)
+        return pages.requeue_report(self._value)
 
     def expansion_factor_report(self) -> str:
-        return self._page(usage_texts.expansion_factor_report, usage_texts.NO_JOBS)
+        return pages.expansion_factor_report(self._value)
 
     def reservation_report(self) -> str:
-        return self._page(usage_texts.reservation_report, usage_texts.NO_RESERVATIONS)
-
-    def _page(self, write: Any, nothing: str) -> str:
-        pages = [write(self._value.reports[project]) for project in self._value.projects]
-        return "\n".join(pages) or f"{nothing}\n"
+        return pages.reservation_report(self._value)

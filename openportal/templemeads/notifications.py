@@ -1,8 +1,10 @@
 """Where notifications go. A bridge cannot send one to the network itself: it forwards what its portal's software says.
 
-software ── Forward ──> portal ──> <portal>.provider…          south, to the agent that is next
-                           └─────> <offering>.<portal>.<other>  north, in the name of an offering
-…provider.<portal> ──> portal ──> bridge ──> software           whatever ends at a portal, as it is
+    software ── Forward ──> portal ──> <portal>.provider…          south, to the agent that is next
+                               └─────> <offering>.<portal>.<other>  north, in the name of an offering
+    …provider.<portal> ──> portal ──> bridge ──> software           whatever ends at a portal, as it is
+
+Whatever has no way on from where it came to raises Unroutable.
 """
 
 from __future__ import annotations

@@ -454,7 +454,7 @@ def project(module: Any, given: Any) -> Any:
     value = module.ProjectUsageReport.from_json(json.dumps(given["report"]))
     user, name = given["user"], given["name"]
     return {
-        "plain": everything(value),
+        "plain": {**everything(value), "users": sorted(map(str, value.users))},
         "usage": value.usage(module.UserIdentifier(f"{user}.p.w")),
         "of_user": {method: getattr(value, method)(user) for method in OF_PROJECT_USER},
         "of_reservation": {method: getattr(value, method)(name) for method in OF_RESERVATION},

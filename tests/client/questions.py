@@ -196,7 +196,8 @@ times = st.builds("2024-03-{:02}T{:02}:00:00Z".format, st.integers(8, 12), st.in
 
 def with_days(report: Made) -> Made:
     snapshot = report.map(lambda found: {key: found[key] for key in found if key != "users"})
-    dated = st.lists(snapshot, max_size=2).map(lambda found: {each["generated_at"][:10]: each for each in found})
+    earlier = snapshot.map(lambda found: {**found, "generated_at": "2024-03-0" + found["generated_at"][9:]})
+    dated = st.lists(earlier, max_size=2).map(lambda found: {each["generated_at"][:10]: each for each in found})
     return st.builds(lambda now, days: {**now, "daily_reports": days} if days else now, report, dated)
 
 
