@@ -40,7 +40,7 @@ DIFFERENCES = (
         lambda kind, op, given: kind == "Job" and op == "from_json" and _state(given) == "Duplicate",
     ),
     Difference(
-        "a result of offerings is decoded, and so is a list of usages, which the published client writes but cannot read",
+        "a result of offerings is decoded, and a list of usages, which the published client writes but cannot read",
         lambda kind, op, given: op == "result" and _is_list(given, "Destinations", "Vec<Usage>"),
     ),
     Difference(

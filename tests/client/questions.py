@@ -6,6 +6,7 @@ document with one field replaced. `QUESTIONS[type, op]` makes the input of `aske
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ date_range = st.builds("{}:{}".format, date_text, date_text) | date_text
 year = st.integers(1970, 2200)
 short_range = st.builds(
     lambda start, days: f"{start}:{start.fromordinal(start.toordinal() + days)}",
-    st.dates(min_value=__import__("datetime").date(1970, 1, 1), max_value=__import__("datetime").date(2190, 1, 1)),
+    st.dates(min_value=datetime.date(1970, 1, 1), max_value=datetime.date(2190, 1, 1)),
     st.integers(0, 2000),
 )
 allocation = near("1000 NHR", "10.5 node hours", "none", "1e3 GPU hours", "3 foo bar", "No allocation", "+5 BHR")
@@ -196,7 +197,7 @@ times = st.builds("2024-03-{:02}T{:02}:00:00Z".format, st.integers(8, 12), st.in
 
 def with_days(report: Made) -> Made:
     snapshot = report.map(lambda found: {key: found[key] for key in found if key != "users"})
-    earlier = snapshot.map(lambda found: {**found, "generated_at": "2024-03-0" + found["generated_at"][9:]})
+    earlier = snapshot.map(lambda found: {**found, "generated_at": "2024-02-1" + found["generated_at"][9:]})
     dated = st.lists(earlier, max_size=2).map(lambda found: {each["generated_at"][:10]: each for each in found})
     return st.builds(lambda now, days: {**now, "daily_reports": days} if days else now, report, dated)
 
@@ -294,27 +295,46 @@ notification = optional(
     event=field(st.dictionaries(event, near("u.p.w", "p.w"), max_size=2)),
 )  # fmt: skip
 SETS: dict[str, Made] = {
-    "name": st.none() | near("My project", " "), "key": st.none() | near("k"), "description": st.text(max_size=4),
+    "name": st.none() | near("My project", " "),
+    "key": st.none() | near("k"),
+    "description": st.text(max_size=4),
     "members": st.none() | st.dictionaries(email, st.sampled_from(["pi", " "]), max_size=2),
-    "start_date": st.none() | dates, "end_date": dates, "allocation": st.none() | allocation,
-    "project_template": st.none() | near("cpu"), "breakdown": st.dictionaries(st.text("ab", max_size=2), st.text("1", max_size=1)),
+    "start_date": st.none() | dates,
+    "end_date": dates,
+    "allocation": st.none() | allocation,
+    "project_template": st.none() | near("cpu"),
+    "breakdown": st.dictionaries(st.text("ab", max_size=2), st.text("1", max_size=1)),
     "membership_control": st.sampled_from(["open", "locked", "x"]),
-    "allowed_domains": st.none() | st.lists(domain, max_size=2), "add_members": st.dictionaries(email, st.just("pi"), max_size=2),
-    "remove_member": email, "add_allowed_domain": domain, "remove_breakdown_entry": st.text("ab", max_size=2),
-    "clear_name": st.none(), "clear_members": st.none(), "clear_notes": st.none(), "clear_allowed_domains": st.none(),
-}  # fmt: skip
+    "allowed_domains": st.none() | st.lists(domain, max_size=2),
+    "add_members": st.dictionaries(email, st.just("pi"), max_size=2),
+    "remove_member": email,
+    "add_allowed_domain": domain,
+    "remove_breakdown_entry": st.text("ab", max_size=2),
+    "clear_name": st.none(),
+    "clear_members": st.none(),
+    "clear_notes": st.none(),
+    "clear_allowed_domains": st.none(),
+}
 a_set = st.sampled_from(sorted(SETS)).flatmap(lambda name: SETS[name].map(lambda value: [name, value]))
 VALUES: dict[str, Made] = {
-    "PortalIdentifier": st.sampled_from(["w", " w", "v"]), "ProjectIdentifier": st.sampled_from(["p.w", "p. w", "q.w"]),
-    "UserIdentifier": st.sampled_from(["u.p.w", "u.p.w ", "v.p.w"]), "Destination": st.sampled_from(["a.b", "a..b", "b.a"]),
-    "Volume": st.sampled_from(["home", "scratch"]), "Uuid": st.sampled_from([ID, ID.upper(), ID.replace("a", "b")]),
-    "Status": st.sampled_from(["pending", "error"]), "ProjectTemplate": st.sampled_from(["cpu", " cpu", "gpu"]),
-    "DomainPattern": st.sampled_from(["a.com", "A.com", "*.a.com"]), "QuotaLimit": st.sampled_from(["1GB", "1024 MB", "unlimited"]),
-    "Quota": st.sampled_from(["1GB", "1024 MB", "unlimited"]), "Allocation": st.sampled_from(["1 NHR", "1.0 node hours", "none"]),
-    "StorageSize": st.sampled_from(["1GB", "1024 MB", "2 B"]), "DateRange": st.sampled_from(["2024-01-01", "2024-01-01:2024-01-01", "2024-01-02"]),
-    "UserMapping": st.sampled_from(["u.p.w:a:b", "u.p.w: a:b"]), "ProjectMapping": st.sampled_from(["p.w:a", "p.w:b"]),
+    "PortalIdentifier": st.sampled_from(["w", " w", "v"]),
+    "ProjectIdentifier": st.sampled_from(["p.w", "p. w", "q.w"]),
+    "UserIdentifier": st.sampled_from(["u.p.w", "u.p.w ", "v.p.w"]),
+    "Destination": st.sampled_from(["a.b", "a..b", "b.a"]),
+    "Volume": st.sampled_from(["home", "scratch"]),
+    "Uuid": st.sampled_from([ID, ID.upper(), ID.replace("a", "b")]),
+    "Status": st.sampled_from(["pending", "error"]),
+    "ProjectTemplate": st.sampled_from(["cpu", " cpu", "gpu"]),
+    "DomainPattern": st.sampled_from(["a.com", "A.com", "*.a.com"]),
+    "QuotaLimit": st.sampled_from(["1GB", "1024 MB", "unlimited"]),
+    "Quota": st.sampled_from(["1GB", "1024 MB", "unlimited"]),
+    "Allocation": st.sampled_from(["1 NHR", "1.0 node hours", "none"]),
+    "StorageSize": st.sampled_from(["1GB", "1024 MB", "2 B"]),
+    "DateRange": st.sampled_from(["2024-01-01", "2024-01-01:2024-01-01", "2024-01-02"]),
+    "UserMapping": st.sampled_from(["u.p.w:a:b", "u.p.w: a:b"]),
+    "ProjectMapping": st.sampled_from(["p.w:a", "p.w:b"]),
     "Instruction": st.sampled_from(["get_awards w", "list_awards w", "add_user u.p.w"]),
-}  # fmt: skip
+}
 pairs = st.sampled_from(sorted(VALUES)).flatmap(
     lambda kind: st.tuples(st.just(kind), VALUES[kind], VALUES[kind]).map(list)
 )
