@@ -133,8 +133,14 @@ class MemoryAgent:
             pass
         return self.jobs[id]
 
-    async def unfinished(self) -> list[Json]:
-        return [job for job in self.to_software.values() if job["state"] in OPEN_STATES]
+    async def unfinished(self, wait_seconds: float) -> list[Json]:
+        """Looks again while it waits: a test is in no hurry."""
+        deadline = time.monotonic() + wait_seconds
+        while not (found := [job for job in self.to_software.values() if job["state"] in OPEN_STATES]):
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(0.01)
+        return found
 
     async def fetch_job(self, id: str) -> Json | None:
         return self.to_software.get(id)
