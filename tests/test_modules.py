@@ -23,6 +23,27 @@ ELSEWHERE = {
     "cli/oneshot.py": "test_cli_oneshot.py",
     "cli/openportal.py": "test_openportal_command.py",
     "cli/published.py": "test_published_env.py",
+    **{
+        f"client/{name}.py": "test_client_transport.py"
+        for name in ("aio", "client", "config", "connection", "default", "errors", "exchange", "operations")
+    },
+    **{
+        f"client/{name}.py": "test_client_objects.py"
+        for name in (
+            "arguments",
+            "awards",
+            "identifiers",
+            "instructions",
+            "jobs",
+            "notifications",
+            "quantities",
+            "results",
+            "storage",
+            "storage_reports",
+            "usage",
+            "wrapper",
+        )  # fmt: skip
+    },
     "errors.py": "test_docs.py",
     "grammar/awards.py": "test_award_details.py",
     "grammar/health.py": "test_health_documents.py",

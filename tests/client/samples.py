@@ -16,8 +16,9 @@ DAY = {
     "user_wait_seconds": {"alice": 1200, "bob": 600}, "is_complete": True,
 }  # fmt: skip
 NEWER_DAY = DAY | {
-    "user_runtime_seconds": {"alice": 5000}, "total_runtime_seconds": 5000, "requeue_reports": {"alice": {"seconds": 9}},
-    "num_requeue_events": 1, "reservation_reports": {"r": {"alice": {"seconds": 60}}}, "reservation_jobs": {"r": 1},
+    "user_runtime_seconds": {"alice": 5000}, "total_runtime_seconds": 5000, "num_requeue_events": 1,
+    "requeue_reports": {"alice": {"seconds": 9}}, "reservation_reports": {"r": {"alice": {"seconds": 60}}},
+    "reservation_jobs": {"r": 1},
 }  # fmt: skip
 USAGE = {"project": "p.w", "reports": {"2024-01-15": NEWER_DAY}, "users": {"alice.p.w": "alice"}}
 STORAGE = {
