@@ -56,6 +56,7 @@ def test_a_bridge_shows_all_that_it_sees() -> None:
     assert health.keys() == ("brics",)
     assert health["brics"]["aip1"].agent_type == "Provider"
     assert health["brics"].start_time.isoformat() == "2026-11-24T07:35:08.945357+00:00"
+    assert Health.from_wire(health.to_wire()) == Health.from_json(json.dumps(health.to_wire())) == health
     assert health.to_wire()["health"]["peers"]["brics"]["name"] == "brics"
 
 
@@ -109,6 +110,7 @@ def test_the_log_is_searched() -> None:
     statistics = {"total_received": 1, "total_sent": 2, "total_failed": 3}
     wire = {"status": "ok", "report": {**REPORT, "recent_logs": LOGS, "notification_statistics": statistics}}
     diagnostics = Diagnostics.from_wire(wire)
+    assert Diagnostics.from_wire(diagnostics.to_wire()) == diagnostics
     levels = {
         arguments: [entry.level for entry in diagnostics.logs(*arguments)]
         for arguments in ((), (2,), (0, "info"), (0, "WARN+"), (1, "warn+"), (0, None, "OF A LINK"), (0, None, "debug"))
