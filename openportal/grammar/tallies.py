@@ -68,7 +68,8 @@ def add_counts(one: Counts, other: Counts) -> Counts:
 
 
 def add_nested(one: Nested, other: Nested) -> Nested:
-    return {**one, **{key: add_counts(one.get(key, {}), counts) for key, counts in other.items()}}
+    """The sum by both keys; what has no usages in it adds nothing."""
+    return {**one, **{key: add_counts(one.get(key, {}), counts) for key, counts in other.items() if counts}}
 
 
 def _read_total(number: int) -> int:
