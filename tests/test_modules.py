@@ -13,19 +13,6 @@ CLIENT_OBJECTS = (
     "arguments", "awards", "identifiers", "instructions", "jobs", "notifications", "quantities", "results", "storage",
     "storage_reports", "usage", "wrapper",
 )  # fmt: skip
-    "arguments",
-    "awards",
-    "identifiers",
-    "instructions",
-    "jobs",
-    "notifications",
-    "quantities",
-    "results",
-    "storage",
-    "storage_reports",
-    "usage",
-    "wrapper",
-]
 CLIENT_TRANSPORT = ["aio", "client", "config", "connection", "default", "errors", "exchange", "operations"]
 ELSEWHERE = {
     "agents/account/local.py": "test_local.py",
