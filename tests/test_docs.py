@@ -41,6 +41,7 @@ from openportal.bridge.http import STATUS, Api
 from openportal.cli.agents import agent_group
 from openportal.cli.leaves import leaf_handlers
 from openportal.errors import ConfigError, OpenPortalError
+from openportal.grammar.health import DiagnosticsReport, HealthInfo
 from openportal.grammar.instructions import VERBS, Submit, describe
 from openportal.grammar.notifications import EVENTS as NOTIFICATIONS
 from openportal.paddington import config
@@ -50,9 +51,7 @@ from openportal.paddington.memory import MemoryNetwork
 from openportal.paddington.peer import Peer
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import AgentControl
-from openportal.templemeads.diagnostics import DiagnosticsReport
 from openportal.templemeads.events import EVENTS
-from openportal.templemeads.health import HealthInfo
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.ledger.format import Event
 from openportal.templemeads.metrics import Collector

@@ -1,7 +1,7 @@
 """The Python API of the portal's side; `import openportal` gives all of it.
 
-Two modules come when they are asked for: `aio`, which needs asyncio, and `operations`, which needs pydantic. Most
-programs use neither, and each takes longer to import than all the rest.
+Two modules come when they are asked for: `aio`, which needs asyncio and takes longer to import than all the rest, and
+`operations`. Most programs use neither.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class _Shown(Wrapper[Any]):
         return cls._of(told(cls._document.from_json, document))
 
     def __str__(self) -> str:
-        fields = (f"{name}: {getattr(self._value, name)}" for name in type(self._value).model_fields)
+        fields = (f"{name}: {getattr(self._value, name)}" for name in type(self._value).__struct_fields__)
         return f"{type(self).__name__}({', '.join(fields)})"
 
 
@@ -227,7 +227,7 @@ class Diagnostics(_WithLogs):
         return bool(self._value.is_healthy)
 
 
-class RestartAnswer(grammar.Document):
+class RestartAnswer(grammar.Document, frozen=True):
     """The answer of `/restart`. A bridge that failed to pass it on may leave the message out."""
 
     status: str

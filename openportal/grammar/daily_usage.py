@@ -18,6 +18,7 @@ import msgspec
 from openportal.errors import GrammarError
 from openportal.grammar.quantities import U64_MAX, Usage
 from openportal.grammar.tallies import (
+    NOTHING,
     Counts,
     NestedUsage,
     OtherCounts,
@@ -42,41 +43,41 @@ DayDocument = Mapping[str, Any]
 class DailyProjectUsageReport(msgspec.Struct, frozen=True):
     """One day of a project. Maps are by local user unless they say otherwise; their usages are seconds."""
 
-    reports: UserUsage = {}
-    components: NestedUsage = {}
-    user_job_counts: UserCounts = {}
-    user_wait_seconds: UserCounts = {}
+    reports: UserUsage = NOTHING
+    components: NestedUsage = NOTHING
+    user_job_counts: UserCounts = NOTHING
+    user_wait_seconds: UserCounts = NOTHING
     num_jobs: Total = 0
     total_wait_seconds: Total = 0
-    user_expansion_milli: UserCounts = {}
+    user_expansion_milli: UserCounts = NOTHING
     total_expansion_milli: Total = 0
-    user_runtime_seconds: UserCounts = {}
+    user_runtime_seconds: UserCounts = NOTHING
     total_runtime_seconds: Total = 0
-    user_expansion_jobs: UserCounts = {}
+    user_expansion_jobs: UserCounts = NOTHING
     num_expansion_jobs: Total = 0
-    user_allocated_cpus: UserCounts = {}
+    user_allocated_cpus: UserCounts = NOTHING
     total_allocated_cpus: Total = 0
-    user_allocated_gpus: UserCounts = {}
+    user_allocated_gpus: UserCounts = NOTHING
     total_allocated_gpus: Total = 0
-    requeue_reports: UserUsage = {}
-    requeue_components: NestedUsage = {}
-    user_requeue_events: UserCounts = {}
+    requeue_reports: UserUsage = NOTHING
+    requeue_components: NestedUsage = NOTHING
+    user_requeue_events: UserCounts = NOTHING
     num_requeue_events: Total = 0
-    user_requeue_wait_seconds: UserCounts = {}
+    user_requeue_wait_seconds: UserCounts = NOTHING
     requeue_wait_seconds: Total = 0
-    requeue_states: OtherCounts = {}
-    requeue_state_usage: OtherUsage = {}
-    charged_requeue_reports: UserUsage = {}
-    charged_requeue_components: NestedUsage = {}
-    user_charged_requeue_events: UserCounts = {}
+    requeue_states: OtherCounts = NOTHING
+    requeue_state_usage: OtherUsage = NOTHING
+    charged_requeue_reports: UserUsage = NOTHING
+    charged_requeue_components: NestedUsage = NOTHING
+    user_charged_requeue_events: UserCounts = NOTHING
     num_charged_requeue_events: Total = 0
-    user_charged_requeue_wait_seconds: UserCounts = {}
+    user_charged_requeue_wait_seconds: UserCounts = NOTHING
     charged_requeue_wait_seconds: Total = 0
-    charged_requeue_states: OtherCounts = {}
-    charged_requeue_state_usage: OtherUsage = {}
-    reservation_reports: NestedUsage = {}
-    reservation_requeue_usage: NestedUsage = {}
-    reservation_jobs: OtherCounts = {}
+    charged_requeue_states: OtherCounts = NOTHING
+    charged_requeue_state_usage: OtherUsage = NOTHING
+    reservation_reports: NestedUsage = NOTHING
+    reservation_requeue_usage: NestedUsage = NOTHING
+    reservation_jobs: OtherCounts = NOTHING
     is_complete: bool = False
 
     @classmethod
@@ -90,12 +91,13 @@ class DailyProjectUsageReport(msgspec.Struct, frozen=True):
     @classmethod
     def of_document(cls, document: DayDocument) -> Self:
         """From the JSON object as it was decoded. Raises GrammarError, which names the field."""
-        values: dict[str, Any] = {}
-        for name, found in document.items():
-            try:
-                values[name] = _FAMILIES[name].read(found) if name in _FAMILIES else found
-            except GrammarError as error:
-                raise GrammarError(f"{name}: {error}") from error
+        values = {}
+        name = ""
+        try:
+            for name, found in document.items():
+                values[name] = _READERS[name](found)
+        except GrammarError as error:
+            raise GrammarError(f"{name}: {error}") from error
         return cls(**values)
 
     def to_wire(self) -> dict[str, Any]:
@@ -362,6 +364,7 @@ def _ratio(amount: float, count: int) -> float:
 
 
 _FAMILIES: Final = families_of(DailyProjectUsageReport)
+_READERS: Final = {name: family.read for name, family in _FAMILIES.items()} | {"is_complete": bool}
 DAY_DOCUMENT: Final[Any] = TypedDict(
     "DAY_DOCUMENT",
     {**{name: family.kind for name, family in _FAMILIES.items()}, "is_complete": bool},  # type: ignore[misc]

@@ -39,7 +39,7 @@ _read_timestamp = re.compile(
 
 def parse_date(text: str) -> date:
     """From `2024-01-31`. Raises GrammarError."""
-    found = _read_date(trim(text))
+    found = _read_date(text) or _read_date(trim(text))
     if found is None:
         raise GrammarError(f"{quote(text)} is not a date such as 2024-01-31")
     year, month, day = map(int, found.groups())

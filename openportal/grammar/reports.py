@@ -9,7 +9,6 @@ machine, no two of them the same.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ import msgspec
 from openportal.errors import GrammarError
 from openportal.grammar.dates import DateRange
 from openportal.grammar.identifiers import PortalIdentifier, ProjectIdentifier, UserIdentifier
-from openportal.grammar.text import quote
+from openportal.grammar.text import compact, quote
 
 Users = Mapping[UserIdentifier, str]
 
@@ -48,7 +47,7 @@ class Report(ABC):
     def __add__(self, other: Self) -> Self: ...
 
     def to_json(self) -> str:
-        return dump(self.to_wire())
+        return compact(self.to_wire())
 
     @classmethod
     def combine(cls, reports: Iterable[Self]) -> Self:
@@ -162,10 +161,6 @@ def load(text: str) -> object:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
         raise GrammarError(f"not a JSON document: {error}") from error
-
-
-def dump(wire: object) -> str:
-    return json.dumps(wire, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_object(value: object) -> dict[str, object]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from types import MappingProxyType
 from typing import Annotated, Any, Final, get_origin, get_type_hints
 
 import msgspec
@@ -27,6 +28,8 @@ Counts = Mapping[str, int]
 Nested = Mapping[str, Counts]
 Scale = Callable[[float], float]
 Number = Annotated[int, msgspec.Meta(ge=0)]
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+"""The value of a field that is not there: one for all, since a report has many."""
 
 
 class Seconds(msgspec.Struct, frozen=True, gc=False):
@@ -70,12 +73,14 @@ def add_nested(one: Nested, other: Nested) -> Nested:
 
 
 def _read_total(number: int) -> int:
-    return _bounded({"": number})[""]
+    if number > U64_MAX:
+        raise GrammarError(f"a number cannot be more than {U64_MAX}")
+    return number
 
 
 def _bounded(counts: dict[str, int]) -> Counts:
-    if counts and max(counts.values()) > U64_MAX:
-        raise GrammarError(f"a number cannot be more than {U64_MAX}")
+    if counts:
+        _read_total(max(counts.values()))
     return counts
 
 

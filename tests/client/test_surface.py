@@ -109,7 +109,7 @@ def test_the_client_comes_without_agents_and_they_without_it() -> None:
     assert "client" not in loaded("import openportal.cli.agents, openportal.cli.compose" + show)
 
 
-def test_asyncio_and_pydantic_come_when_they_are_needed() -> None:
+def test_asyncio_comes_when_it_is_needed_and_pydantic_never() -> None:
     heavy = "; import sys; print(*('openportal.' + n for n in sys.modules if n in ('asyncio', 'pydantic')))"
-    assert loaded("import openportal; openportal.Job, openportal.run" + heavy) == set()
-    assert loaded("import openportal; openportal.AsyncClient, openportal.Health" + heavy) == {"asyncio", "pydantic"}
+    assert loaded("import openportal; openportal.Job, openportal.run, openportal.Health" + heavy) == set()
+    assert loaded("import openportal; openportal.AsyncClient" + heavy) == {"asyncio"}
