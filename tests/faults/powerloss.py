@@ -4,8 +4,8 @@
 
 A real facility runs with the bridge's ledger on a recorded disk (`recorded_disk.py`). A client notes each 200 and each
 outcome that it was told, on the same record. Then the power goes at N moments: each image is mounted, the log is
-verified, and what was promised by then is looked up. The last line of the output is JSON: how many images, and on how many of
-them something promised is lost.
+verified, and what was promised by then is looked up. The last line of the output is JSON: how many images, and on how
+many of them something promised is lost.
 """
 
 from __future__ import annotations
