@@ -20,7 +20,7 @@ from openportal.templemeads.ledger.format import (
     genesis,
     stream_id,
 )
-from openportal.templemeads.ledger.reading import Decoder, Meta, read_meta
+from openportal.templemeads.ledger.reading import Decoder, Meta, newest_checkpoint, read_meta
 from openportal.templemeads.ledger.settings import Settings
 from openportal.templemeads.ledger.sqlite import SQLiteReader
 from openportal.templemeads.ledger.subjects import Subjects
@@ -121,6 +121,11 @@ class Reader:
         for recorded in map(self._decoder.record, self._backend.rows(first - 1, key, last)):
             if (since is None or recorded.at >= since) and (until is None or recorded.at < until):
                 yield recorded
+
+    def checkpoint(self, before: float | None = None) -> tuple[int, bytes] | None:
+        """Position and state of the newest checkpoint, made `before` a time; None if there is none."""
+        found = newest_checkpoint(self._backend, before=before)
+        return None if found is None else (found[0].position, found[1])
 
     def verify(self, witness: str | None = None) -> Report:
         """The whole chain, its checkpoints and segments. `witness` is a head seen earlier, which must occur in it."""

@@ -118,13 +118,13 @@ class WriterLock:
 
 
 class SQLiteReader:
-    """The reading half of a backend."""
+    """The reading half of a backend; a backup is read where it lies, as a file."""
 
-    def __init__(self, folder: Path, mode: str = "ro") -> None:
-        self.folder = folder
-        self.path = folder / FILE_NAME
+    def __init__(self, place: Path, mode: str = "ro") -> None:
+        self.path = place if place.is_file() else place / FILE_NAME
+        self.folder = self.path.parent
         if not self.path.exists():
-            raise LedgerError(f"there is no ledger in {folder}; start the agent once, or name its ledger folder")
+            raise LedgerError(f"there is no ledger in {place}; start the agent once, or name its ledger folder")
         self.datastore = Datastore(file_uri(self.path, mode))
         self._read_connection = self.datastore.pool.get_connection()
         self._read = self._read_connection._sqlite_conn
@@ -154,7 +154,7 @@ class SQLiteReader:
         return {stream: version or 0 for stream, version in self.query(VERSIONS)}
 
     def used_bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.folder.glob(f"{FILE_NAME}*"))
+        return sum(file.stat().st_size for file in self.folder.glob(f"{self.path.name}*"))
 
     def close(self) -> None:
         self.datastore.pool.put_connection(self._read_connection)

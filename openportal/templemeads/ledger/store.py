@@ -36,10 +36,10 @@ from openportal.templemeads.ledger.format import (
     unit_head,
     with_digest,
 )
-from openportal.templemeads.ledger.reading import Decoder, Meta, last_mark, read_meta
+from openportal.templemeads.ledger.reading import Decoder, Meta, checkpoint_aad, last_mark, newest_checkpoint, read_meta
 from openportal.templemeads.ledger.settings import Settings
 from openportal.templemeads.ledger.sqlite import SQLiteBackend
-from openportal.templemeads.ledger.subjects import CHECKPOINT_SUBJECT, KEY_BYTES, Subjects, open_sealed, seal_bytes
+from openportal.templemeads.ledger.subjects import CHECKPOINT_SUBJECT, KEY_BYTES, Subjects, seal_bytes
 from openportal.templemeads.ledger.tables import Backend, Segment, Statement
 
 CHECKPOINTS_KEPT = 2
@@ -111,7 +111,9 @@ class Ledger:
         self._end = last_mark(backend, self.ledger_id)
         if meta.clean and meta.closed_at != self._end.digest.hex():
             corrupt(self._end.position + 1, "the log does not end as its last writer left it")
-        self._start, self._state = newest_checkpoint(backend, self._end, self.ledger_id)
+        found = newest_checkpoint(backend, self._end)
+        self._start = found[0] if found else Mark(0, 0, genesis(self.ledger_id))
+        self._state = found[1] if found else None
         self._verified = self._start == self._end
         self._staged = self._end
         self._checkpoint_position = self._start.position
@@ -403,22 +405,3 @@ def create(backend: Backend, settings: Settings, events: Sequence[type[Event]]) 
         ]
     )
     return meta
-
-
-def checkpoint_aad(mark: Mark) -> bytes:
-    return f"{mark.position}|{mark.digest.hex()}".encode()
-
-
-def newest_checkpoint(backend: Backend, end: Mark, ledger_id: str) -> tuple[Mark, bytes | None]:
-    """The newest checkpoint that opens, or the beginning. One that is past the end says that the log was cut."""
-    key = backend.query(tables.SUBJECT_OF_NUMBER, (CHECKPOINT_SUBJECT,))[0][1]
-    aead = AESGCM(bytes(key))
-    for position, unit, digest, sealed in backend.query(tables.CHECKPOINTS):
-        mark = Mark(position, unit, bytes.fromhex(digest))
-        if position > end.position:
-            corrupt(end.position + 1, f"the log is cut (there is a checkpoint at {position})")
-        try:
-            return mark, open_sealed(aead, checkpoint_aad(mark), bytes(sealed))
-        except LedgerCorrupt:
-            continue
-    return Mark(0, 0, genesis(ledger_id)), None

@@ -38,7 +38,7 @@ ADD_CHECKPOINT = (
     "INSERT INTO checkpoints (position, unit, digest, at, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (position) DO"
     " UPDATE SET at = excluded.at, state = excluded.state, unit = excluded.unit, digest = excluded.digest"
 )
-CHECKPOINTS = "SELECT position, unit, digest, state FROM checkpoints ORDER BY position DESC"
+CHECKPOINTS = "SELECT position, unit, digest, at, state FROM checkpoints ORDER BY position DESC"
 CHECKPOINT_MARKS = "SELECT position, digest FROM checkpoints ORDER BY position"
 KEEP_CHECKPOINTS = (
     "DELETE FROM checkpoints WHERE position NOT IN (SELECT position FROM checkpoints ORDER BY position DESC LIMIT ?)"
