@@ -32,11 +32,15 @@ PURE = (
     "templemeads/events.py",
     "templemeads/board.py",
     "templemeads/core.py",
+    "templemeads/erasure.py",
     "templemeads/lanes.py",
     "templemeads/results.py",
     "templemeads/role.py",
     "templemeads/saga.py",
     "templemeads/state.py",
+    "cli/standing.py",
+    "cli/trace.py",
+    "cli/wanted.py",
 )
 
 

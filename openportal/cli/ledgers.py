@@ -63,9 +63,9 @@ def _is_agent(file: Path) -> bool:
 
 
 def sources(paths: Iterable[Path]) -> list[Source]:
-    """The ledgers of these agents' files, ledger folders and backups; a folder stands for all that it holds.
+    """The ledgers of these agents' files, ledger folders and backups.
 
-    Raises ConfigError.
+    A folder stands for every agent's file and every ledger folder in it; a backup has to be named. Raises ConfigError.
     """
     found: list[Source] = []
     for path in paths:
@@ -82,7 +82,7 @@ def _sources_of(path: Path) -> list[Source]:
         return [_of_ledger(path)]
     known = [source_of(load(file)) for file in sorted(path.glob("*.toml")) if _is_agent(file)]
     taken = {source.place for source in known}
-    loose = sorted(place for place in path.glob("*") if _is_database(place) or (place / FILE_NAME).exists())
+    loose = sorted(place for place in path.glob("*") if (place / FILE_NAME).exists())
     return known + [_of_ledger(place) for place in loose if str(place.resolve()) not in taken]
 
 

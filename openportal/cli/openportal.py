@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from openportal.cli import ledger_keep
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
 from openportal.cli.ledger_read import ledger
@@ -25,8 +26,10 @@ def main() -> None:
     """Look at OpenPortal's agents and their ledgers. PATHS are agents' files, or folders that hold them."""
 
 
-for command in (status, ledger):
-    main.add_command(command)
+for command in ledger_keep.COMMANDS:
+    ledger.add_command(command)
+main.add_command(status)
+main.add_command(ledger)
 
 
 # --- facilities -------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenP
 from openportal.grammar.destination import Position
 from openportal.grammar.instructions import parse_instruction, split_command
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry, words_of
+from openportal.templemeads.erasure import owner_of
 from openportal.templemeads.events import (
     AGENT_STREAM,
     Ended,
@@ -603,7 +604,8 @@ class Core(AgentState):
     def _end(self, board: Board, entry: Entry, end: End, now: float, tell: bool = True) -> None:
         """The first terminal state: recorded, answered, and passed on to whoever waits for it."""
         version = max(end.version, entry.job.terminal_version)
-        event = Ended(entry.job.id, version, entry.subject, end.result, end.result_type, end.kind)
+        owner = owner_of(entry.subject, entry.job.id, end.result, end.result_type)
+        event = Ended(entry.job.id, version, owner, end.result, end.result_type, end.kind)
         if end.result is not None and len(end.result) > MAX_STORED_RESULT_BYTES:
             size, digest = len(end.result), sha256(end.result.encode()).hexdigest()
             event = msgspec.structs.replace(event, result=None, size=size, sha256=digest)

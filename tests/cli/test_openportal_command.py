@@ -17,7 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from openportal.cli.facility import CHAIN, MEMBERS, Facility, free_ports
+from openportal.cli.ledger_read import text_line
 from openportal.cli.openportal import main
+from openportal.cli.status import status_table
+from openportal.cli.trace import Line
 from openportal.templemeads.events import EVENTS
 from openportal.templemeads.ledger import Ledger, Settings
 from tests.processes.load import Load
@@ -108,6 +111,12 @@ def job_of(facility: Facility, user: str) -> str:
     """The bridge's job that adds this user."""
     [job] = {one["job"] for one in shown(facility.config("bridge")) if one["words"].find(f"add_user {user}") >= 0}
     return str(job)
+
+
+def test_lines_have_room_for_names_and_boards() -> None:
+    line = text_line(Line(0.25, "brics", 1, "aip1@default", "Received", "0123456789", "add\nx"))
+    assert line.split(" ", 2)[2] == r"brics      [aip1]      Received     01234567 add\nx"
+    assert status_table([]).row_count == 0
 
 
 # --- status -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -98,6 +99,8 @@ def connect(settings: Settings, *options: str) -> psycopg.Connection[Any]:
 
 class PostgreSQLReader:
     """The reading half of a backend."""
+
+    archive: Path | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._read = connect(settings, "default_transaction_read_only = on")
@@ -191,6 +194,9 @@ class PostgreSQLBackend(PostgreSQLReader):
                     self.recorder.append(self._write, rows)
         except psycopg.errors.DiskFull as error:
             raise SpaceFull(f"the disk of the database is full: {error}") from error
+
+    def prune(self, last: int, extra: Sequence[Statement]) -> None:
+        raise LedgerError("a ledger in PostgreSQL is not pruned: leave that to the database")
 
     def scrub(self) -> None:
         for table in ("subjects", "checkpoints"):

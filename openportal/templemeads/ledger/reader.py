@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from openportal.errors import LedgerError
 from openportal.templemeads.ledger import tables
+from openportal.templemeads.ledger.archive import archived_rows, file_of, write_segment
 from openportal.templemeads.ledger.format import (
     BadPosition,
     Chain,
     Event,
     Mark,
     Recorded,
+    Row,
     codecs,
     corrupt,
     genesis,
@@ -56,6 +59,8 @@ class ReaderStats(msgspec.Struct, frozen=True, kw_only=True):
     subjects: int
     erased: int
     segments: int
+    pruned: int
+    """Position up to which the events are in archives only."""
     checkpoint: int
     """Position of the newest checkpoint; 0 if there is none."""
     bytes: int
@@ -118,9 +123,41 @@ class Reader:
     ) -> Iterator[Recorded]:
         """Events in order, between two positions (both included) and two times (`until` excluded)."""
         key = None if stream is None else stream_id(self.meta.ledger_id, stream)
-        for recorded in map(self._decoder.record, self._backend.rows(first - 1, key, last)):
+        for recorded in map(self._decoder.record, self._rows(first - 1, key, last)):
             if (since is None or recorded.at >= since) and (until is None or recorded.at < until):
                 yield recorded
+
+    def _rows(self, after: int, stream: str | None = None, last: int | None = None) -> Iterator[Row]:
+        """Rows in order; those that were pruned come from the archive beside the ledger, if that is there."""
+        pruned = self.meta.pruned.position
+        archived = self.archived()
+        if after < pruned and archived:
+            until = pruned if last is None else min(pruned, last)
+            yield from archived_rows(self._archive, archived, after, until, stream)
+        yield from self._backend.rows(max(after, pruned), stream, last)
+
+    @property
+    def _archive(self) -> Path:
+        folder = self._backend.archive
+        if folder is None:
+            raise LedgerError("a ledger in PostgreSQL has no archives: its database partitions and backs up")
+        return folder
+
+    def archived(self) -> list[Segment]:
+        """The segments that were deleted here; empty if not all of their archives are at hand."""
+        pruned = self.meta.pruned.position
+        gone = [segment for segment in self.segments() if segment.last <= pruned] if pruned else []
+        return gone if all(file_of(self._archive, segment.number).exists() for segment in gone) else []
+
+    def archive(self, folder: Path | None = None) -> list[Path]:
+        """Write the files of the sealed segments that have none yet, beside the ledger or into a folder."""
+        where = folder or self._archive
+        missing = [segment for segment in self.segments() if not file_of(where, segment.number).exists()]
+        return [
+            write_segment(self._backend, self.meta.ledger_id, segment, where)
+            for segment in missing
+            if segment.last > self.meta.pruned.position
+        ]
 
     def checkpoint(self, before: float | None = None) -> tuple[int, bytes] | None:
         """Position and state of the newest checkpoint, made `before` a time; None if there is none."""
@@ -128,8 +165,12 @@ class Reader:
         return None if found is None else (found[0].position, found[1])
 
     def verify(self, witness: str | None = None) -> Report:
-        """The whole chain, its checkpoints and segments. `witness` is a head seen earlier, which must occur in it."""
-        chain = Chain(Mark(0, 0, genesis(self.meta.ledger_id)))
+        """The chain, its checkpoints and segments: from the beginning, or from where archives that are elsewhere end.
+
+        `witness` is a head seen earlier, which must occur in the chain.
+        """
+        begin = Mark(0, 0, genesis(self.meta.ledger_id)) if self.archived() else self.meta.pruned
+        chain = Chain(begin)
         try:
             self._verify(chain, witness)
         except BadPosition as error:
@@ -150,6 +191,7 @@ class Reader:
             subjects=query("SELECT COUNT(*) FROM subjects WHERE number > 0 AND name IS NOT NULL")[0][0],
             erased=query("SELECT COUNT(*) FROM subjects WHERE number > 0 AND name IS NULL")[0][0],
             segments=query("SELECT COUNT(*) FROM segments")[0][0],
+            pruned=meta.pruned.position,
             checkpoint=query("SELECT COALESCE(MAX(position), 0) FROM checkpoints")[0][0],
             bytes=self._backend.used_bytes(),
         )
@@ -162,8 +204,10 @@ class Reader:
         expected |= {segment.last: segment.digest_after for segment in self.segments()}
         wanted = {head for head in (witness, self._meta().closed_at) if head}
         self._verify_streams()
+        begin = chain.mark.position
+        expected = {position: digest for position, digest in expected.items() if position >= begin}
         check_mark(chain.mark, expected, wanted)
-        for _ in chain.units(self._backend.rows(0)):
+        for _ in chain.units(self._rows(begin)):
             check_mark(chain.mark, expected, wanted)
         end = chain.mark.position
         for position in sorted(expected):

@@ -41,6 +41,8 @@ class Meta(msgspec.Struct, frozen=True):
     """Topic -> the level that is written; what an operator finalised."""
     closed_at: str
     """The digest of the last unit when the last writer closed; empty while one writes."""
+    pruned: Mark
+    """Where the rows begin: up to here they are in archives only."""
 
 
 def read_meta(backend: ReadBackend) -> Meta | None:
@@ -60,7 +62,17 @@ def read_meta(backend: ReadBackend) -> Meta | None:
         clean=values["clean"] == "1",
         levels=json.loads(values["levels"]),
         closed_at=values["closed_at"],
+        pruned=read_mark(values["pruned"]) if "pruned" in values else Mark(0, 0, genesis(values["ledger_id"])),
     )
+
+
+def mark_text(mark: Mark) -> str:
+    return f"{mark.position} {mark.unit} {mark.digest.hex()}"
+
+
+def read_mark(text: str) -> Mark:
+    position, unit, digest = text.split(" ")
+    return Mark(int(position), int(unit), bytes.fromhex(digest))
 
 
 def last_mark(backend: ReadBackend, ledger_id: str) -> Mark:

@@ -27,11 +27,20 @@ from eventsourcing.sqlite import (
 from openportal.errors import LedgerError, LedgerLocked
 from openportal.templemeads.ledger.format import Row
 from openportal.templemeads.ledger.settings import Settings
-from openportal.templemeads.ledger.tables import PAGE_ROWS, TABLES, Batch, Parameters, SpaceFull, Statement
+from openportal.templemeads.ledger.tables import (
+    KEEP_VERSION,
+    PAGE_ROWS,
+    TABLES,
+    Batch,
+    Parameters,
+    SpaceFull,
+    Statement,
+)
 
 FILE_NAME = "ledger.sqlite"
 LOCK_NAME = "lock"
 RESERVE_NAME = "reserve"
+ARCHIVE_NAME = "archive"
 BATCH_EVENTS = 2_000
 CACHE_KIBIBYTES = 8 * 1024
 WAL_PAGES = 4_000
@@ -49,7 +58,8 @@ PRAGMAS = (
 )
 ROWS = "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events"
 VERSIONS = (
-    "SELECT id, (SELECT MAX(originator_version) FROM stored_events WHERE originator_id = streams.id) FROM streams"
+    "SELECT streams.id, COALESCE((SELECT MAX(originator_version) FROM stored_events WHERE originator_id = streams.id),"
+    " pruned.version) FROM streams LEFT JOIN pruned ON pruned.id = streams.id"
 )
 SQL_TYPES = {"blob": "BLOB", "integer": "INTEGER", "real": "REAL"}
 
@@ -125,7 +135,7 @@ class SQLiteReader:
         self.folder = self.path.parent
         if not self.path.exists():
             raise LedgerError(f"there is no ledger in {place}; start the agent once, or name its ledger folder")
-        self.datastore = Datastore(file_uri(self.path, mode))
+        self.datastore = Datastore(file_uri(self.path, "ro&immutable=1" if place.is_file() else mode))
         self._read_connection = self.datastore.pool.get_connection()
         self._read = self._read_connection._sqlite_conn
         self._read.row_factory = None
@@ -145,6 +155,11 @@ class SQLiteReader:
             if len(page) < PAGE_ROWS:
                 return
             after = page[-1][0]
+
+    @property
+    def archive(self) -> Path | None:
+        """Where the archives of sealed segments are looked for."""
+        return self.folder / ARCHIVE_NAME
 
     def last_row(self) -> Row | None:
         found = self.query(f"{ROWS} ORDER BY rowid DESC LIMIT 1")
@@ -222,6 +237,16 @@ class SQLiteBackend(SQLiteReader):
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
             raise SpaceFull(f"the disk of {self.folder} is full") from error
         raise LedgerError(f"the database in {self.folder} failed: {error}") from error
+
+    def prune(self, last: int, extra: Sequence[Statement]) -> None:
+        """Delete the rows up to a position, together with what else has to change."""
+        versions = self.query(
+            "SELECT originator_id, MAX(originator_version) FROM stored_events WHERE rowid <= ? GROUP BY originator_id",
+            (last,),
+        )
+        keep = [(KEEP_VERSION, (stream, version)) for stream, version in versions]
+        self.transact([*keep, *extra, ("DELETE FROM stored_events WHERE rowid <= ?", (last,))])
+        self.scrub()
 
     def scrub(self) -> None:
         """secure_delete has zeroed the value in its page; this moves the page out of the write-ahead log."""
