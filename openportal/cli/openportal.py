@@ -15,6 +15,7 @@ from rich.console import Console
 from openportal.cli import ledger_keep
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
+from openportal.cli.job_read import job
 from openportal.cli.ledger_read import ledger
 from openportal.cli.settings import Word
 from openportal.cli.status import status
@@ -30,6 +31,7 @@ for command in ledger_keep.COMMANDS:
     ledger.add_command(command)
 main.add_command(status)
 main.add_command(ledger)
+main.add_command(job)
 
 
 # --- facilities -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,8 @@ from openportal.templemeads.ledger.format import (
     codecs,
     corrupt,
     genesis,
+    member_key,
+    sealed_key,
     stream_id,
 )
 from openportal.templemeads.ledger.reading import Decoder, Meta, newest_checkpoint, read_meta
@@ -28,6 +31,8 @@ from openportal.templemeads.ledger.settings import Settings
 from openportal.templemeads.ledger.sqlite import SQLiteReader
 from openportal.templemeads.ledger.subjects import Subjects
 from openportal.templemeads.ledger.tables import ReadBackend, Segment
+
+VALUES_A_QUERY = 500
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +87,12 @@ def open_reader(settings: Settings, events: Iterable[type[Event]] = ()) -> Reade
         raise
 
 
+def member_of(state: bytes, key: bytes, width: int) -> bytes:
+    """What a text member begins with; `key` is what stands before its value."""
+    start = state.index(key) + len(key)
+    return state[start : start + width]
+
+
 def check_mark(mark: Mark, expected: dict[int, str], wanted: set[str]) -> None:
     """What is known from elsewhere about this place; what was found is taken out of both."""
     digest = mark.digest.hex()
@@ -127,11 +138,46 @@ class Reader:
             if (since is None or recorded.at >= since) and (until is None or recorded.at < until):
                 yield recorded
 
+    def records_with(self, member: str, values: Collection[str]) -> Iterator[Recorded]:
+        """Events in which a text member begins with one of the values, all of one length; without reading the rest."""
+        keys = [member_key(member) + value.encode() for value in values]
+        for row in self._archived_rows():
+            if any(key in row.state for key in keys):
+                yield self._decoder.record(row)
+        wanted = sorted(values)
+        starts = range(0, len(wanted), VALUES_A_QUERY)
+        found = (self._backend.rows_with(member, wanted[start : start + VALUES_A_QUERY]) for start in starts)
+        yield from map(self._decoder.record, sorted(itertools.chain.from_iterable(found)))
+
+    def pairs(self, event: type[Event], member: str, other: str, width: int) -> list[tuple[str, str]]:
+        """The first `width` characters of two text members, of every event of a class that has the first."""
+        found = self._backend.pairs(event.TOPIC, member, other, width)
+        keys = (member_key(member), member_key(other))
+        for row in self._archived_rows():
+            if row.topic == event.TOPIC and keys[0] in row.state:
+                found.append((member_of(row.state, keys[0], width), member_of(row.state, keys[1], width)))
+        return [(bytes(one).decode(), bytes(two).decode()) for one, two in found]
+
+    def members_of(self, subject: str, member: str, width: int) -> set[str]:
+        """The first `width` characters of a text member, of every event in which something of a subject is sealed."""
+        known = self._backend.query(tables.SUBJECT_OF_NAME, (subject,))
+        if not known:
+            return set()
+        number, key = known[0][0], member_key(member)
+        found = self._backend.members_of(number, member, width)
+        found += [member_of(row.state, key, width) for row in self._archived_rows() if sealed_key(number) in row.state]
+        return {bytes(one).decode() for one in found}
+
+    def _archived_rows(self) -> Iterator[Row]:
+        archived = self.archived()
+        if archived:
+            yield from archived_rows(self._archive, archived, 0, self.meta.pruned.position, None)
+
     def _rows(self, after: int, stream: str | None = None, last: int | None = None) -> Iterator[Row]:
         """Rows in order; those that were pruned come from the archive beside the ledger, if that is there."""
         pruned = self.meta.pruned.position
-        archived = self.archived()
-        if after < pruned and archived:
+        archived = self.archived() if after < pruned else []
+        if archived:
             until = pruned if last is None else min(pruned, last)
             yield from archived_rows(self._archive, archived, after, until, stream)
         yield from self._backend.rows(max(after, pruned), stream, last)

@@ -25,7 +25,7 @@ from eventsourcing.sqlite import (
 )
 
 from openportal.errors import LedgerError, LedgerLocked
-from openportal.templemeads.ledger.format import Row
+from openportal.templemeads.ledger.format import Row, member_key, sealed_key
 from openportal.templemeads.ledger.settings import Settings
 from openportal.templemeads.ledger.tables import (
     KEEP_VERSION,
@@ -155,6 +155,26 @@ class SQLiteReader:
             if len(page) < PAGE_ROWS:
                 return
             after = page[-1][0]
+
+    def rows_with(self, member: str, values: Sequence[str]) -> Iterator[Row]:
+        key = member_key(member)
+        found = f"substr(state, instr(state, ?) + {len(key)}, {len(values[0])})"
+        wanted = ",".join("?" * len(values))
+        sql = f"{ROWS} WHERE {found} IN ({wanted}) ORDER BY rowid"
+        yield from map(Row._make, self.query(sql, (key, *(value.encode() for value in values))))
+
+    def pairs(self, topic: str, member: str, other: str, width: int) -> list[tuple[bytes, bytes]]:
+        keys = (member_key(member), member_key(other))
+        found = ", ".join(f"substr(state, instr(state, ?) + {len(key)}, {width})" for key in keys)
+        sql = f"SELECT {found} FROM stored_events WHERE topic = ? AND instr(state, ?) > 0"
+        return self.query(sql, (*keys, topic, keys[0]))
+
+    def members_of(self, subject: int, member: str, width: int) -> list[bytes]:
+        key = member_key(member)
+        sql = (
+            f"SELECT substr(state, instr(state, ?) + {len(key)}, {width}) FROM stored_events WHERE instr(state, ?) > 0"
+        )
+        return [value for (value,) in self.query(sql, (key, sealed_key(subject)))]
 
     @property
     def archive(self) -> Path | None:

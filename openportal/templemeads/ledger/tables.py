@@ -96,6 +96,18 @@ class ReadBackend(Protocol):
         """Rows in order of position, read in short transactions; `stream` is an id."""
         ...
 
+    def rows_with(self, member: str, values: Sequence[str]) -> Iterator[Row]:
+        """Rows of events in which a text member begins with one of the values, which are all of one length."""
+        ...
+
+    def pairs(self, topic: str, member: str, other: str, width: int) -> list[tuple[bytes, bytes]]:
+        """The first `width` bytes of two text members, of every event of a topic that has the first."""
+        ...
+
+    def members_of(self, subject: int, member: str, width: int) -> list[bytes]:
+        """The first `width` bytes of a text member, of every event in which something of a subject is sealed."""
+        ...
+
     def last_row(self) -> Row | None:
         """The row of the highest position."""
         ...
