@@ -33,6 +33,8 @@ PURE = (
     "templemeads/board.py",
     "templemeads/core.py",
     "templemeads/erasure.py",
+    "templemeads/outbox.py",
+    "templemeads/worker.py",
     "templemeads/lanes.py",
     "templemeads/results.py",
     "templemeads/role.py",
@@ -41,6 +43,7 @@ PURE = (
     "cli/standing.py",
     "cli/trace.py",
     "cli/wanted.py",
+    "templemeads/witness.py",
 )
 
 

@@ -46,21 +46,26 @@ class InstanceRole:
 
 def add_project(i: verbs.AddProject) -> Steps:
     existed = yield Ask(ACCOUNT, f"is_existing_project {i.project}")
-    mapping = yield Ask(ACCOUNT, f"add_project {i.project}")
+    mapping = None
     try:
+        mapping = yield Ask(ACCOUNT, f"add_project {i.project}")
         yield from everywhere(f"add_local_project {mapping}")
-    except RunError:
-        if not existed:
+    except (AskFailed, RunError) as failure:
+        if not existed and (mapping is not None or kind_of(failure) == "expired"):
             yield from take_back_project(i, mapping)
         raise
     return Finished(mapping, event=("ProjectAdded", str(i.project)))
 
 
-def take_back_project(i: verbs.AddProject, mapping: str) -> Steps:
+def take_back_project(i: verbs.AddProject, mapping: str | None) -> Steps:
+    """Without `mapping` nobody knows whether the account agent came to add it; nothing else was asked then."""
+    if mapping is None:
+        yield [Ask(ACCOUNT, f"remove_project {i.project}", undo=True)]
+        return
     yield [
-        Ask(ACCOUNT, f"remove_project {i.project}"),
-        Ask(FILESYSTEM, f"remove_local_project {mapping}"),
-        Ask(SCHEDULER, f"remove_local_project {mapping}"),
+        Ask(ACCOUNT, f"remove_project {i.project}", undo=True),
+        Ask(FILESYSTEM, f"remove_local_project {mapping}", undo=True),
+        Ask(SCHEDULER, f"remove_local_project {mapping}", undo=True),
     ]
 
 
@@ -107,11 +112,10 @@ def add_user(i: verbs.AddUser) -> Steps:
         try:
             mapping = yield from add_user_once(i)
         except (AskFailed, RunError) as failure:
-            kind = failure.wire_kind if isinstance(failure, RunError) else failure.kind
-            if attempt < ADD_USER_ATTEMPTS and kind not in FINAL_KINDS:
+            if attempt < ADD_USER_ATTEMPTS and kind_of(failure) not in FINAL_KINDS:
                 continue
             if not existed:
-                yield [Ask(ACCOUNT, f"remove_user {i.user}")]
+                yield [Ask(ACCOUNT, f"remove_user {i.user}", undo=True)]
             raise
         return Finished(mapping, event=("UserAdded", str(i.user)))
     raise AssertionError("the loop returns or raises")
@@ -259,6 +263,10 @@ def raise_failures(outcomes: dict[str, Outcome]) -> None:
         kinds = {outcome.kind for outcome in failed.values()}
         text = "; ".join(f"{system.lower()}: {outcome.result}" for system, outcome in failed.items())
         raise RunError(text, kinds.pop() if len(kinds) == 1 else None)
+
+
+def kind_of(failure: AskFailed | RunError) -> str:
+    return failure.wire_kind if isinstance(failure, RunError) else failure.kind
 
 
 def user_of(mapping: str) -> str:

@@ -27,6 +27,7 @@ import tomlkit
 
 from openportal.errors import ConfigError
 from openportal.paddington.files import write_private
+from openportal.paddington.peer import LEAF_TYPES
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
@@ -146,7 +147,7 @@ class Facility:
             "service": {**service, "servers": servers, "clients": clients},
             "ledger": {"path": str(self.ledger(member.name))},
         }
-        if member.agent in ("Account", "Filesystem", "Scheduler"):
+        if member.agent in LEAF_TYPES:
             document["extras"] = {"sandbox": str(self.sandbox)}
         if member.agent == "Bridge":
             document["bridge"] = self._bridge_table(member.name)

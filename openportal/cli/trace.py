@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from openportal.templemeads.events import (
+    Abandoned,
+    Adopted,
     AgentStarted,
     AgentStopped,
     Ended,
@@ -14,10 +16,13 @@ from openportal.templemeads.events import (
     Late,
     Observed,
     OfferingsSet,
+    Operated,
     PeerKnown,
+    PeerLog,
     Quarantined,
     Received,
     Sent,
+    Settled,
     Started,
     StepRefused,
 )
@@ -52,7 +57,12 @@ WORDS: Mapping[type[Event], Callable[[Any], str]] = {
     Ended: lambda e: outcome_words(e),
     Late: lambda e: "complete, too late" if e.ok else "failed, too late",
     Quarantined: lambda e: f"not run again after attempt {e.attempt}",
+    Abandoned: lambda e: "ended before its steps were done: what it created is to be undone",
+    Adopted: lambda e: f"asked again: job {e.by} goes on from there",
+    Operated: lambda e: f"{e.action} by {e.by}" + (f": {e.why}" if e.why else ""),
+    Settled: lambda e: ": ".join(filter(None, (e.how, e.detail))),
     PeerKnown: lambda e: f"{e.peer} is a {e.agent_type}",
+    PeerLog: lambda e: f"log {e.ledger} of {e.peer}: generation {e.generation}, {e.units} units, head {e.head[:12]}",
     OfferingsSet: lambda e: ", ".join(e.destinations) or "none",
     AgentStarted: lambda e: f"version {e.version}, process {e.pid}",
     AgentStopped: lambda e: e.reason,

@@ -39,8 +39,8 @@ from tomlkit.exceptions import TOMLKitError
 
 from openportal.errors import ConfigError
 from openportal.paddington.files import exclusive, read_text, write_private
+from openportal.paddington.peer import AGENT_TYPES
 
-AGENT_TYPES = ("Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler")
 DEFAULT_ZONE = "default"
 DEFAULT_KEY_ID = "default"
 BRIDGE_HTTP_PORT = 3000

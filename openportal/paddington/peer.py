@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+AGENT_TYPES = ("Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler")
+LEAF_TYPES = frozenset({"Account", "Filesystem", "Scheduler"})
 REDIAL_FIRST_MIN_SECONDS = 0.1
 REDIAL_FIRST_MAX_SECONDS = 0.3
 REDIAL_QUICK_MAX_SECONDS = 1.0

@@ -26,14 +26,16 @@ import structlog
 from openportal.errors import CommitFailed, Expired, JobError, LedgerError, OpenPortalError, RunError, TransportError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.peer import Links, Peer
-from openportal.templemeads.core import Core, Ready
-from openportal.templemeads.events import AGENT_STREAM, EVENTS, AgentStarted, AgentStopped
+from openportal.templemeads.core import Core
+from openportal.templemeads.events import EVENTS
 from openportal.templemeads.handlers import Handler
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.ledger import Event, Ledger, Settings
+from openportal.templemeads.outbox import Ready
 from openportal.templemeads.role import Role
 from openportal.templemeads.saga import Ask, Outcome
 from openportal.templemeads.state import StateImage
+from openportal.templemeads.witness import LogMark, read_mark
 
 ENGINE = "templemeads"
 PROTOCOL_VERSION = "0.94.0"
@@ -42,6 +44,7 @@ TICK_SECONDS = 1.0
 MAX_RUNNING = 64
 MAX_REFUSALS_LOGGED = 16  # of one turn, so that no neighbour fills a disk
 MAX_REASON_CHARACTERS = 500
+DISK_FULL = "the disk with the ledger of {} is nearly full: no new jobs are taken until there is room"
 
 T = TypeVar("T")
 log = structlog.get_logger("openportal.agent")
@@ -123,7 +126,7 @@ class Agent:
             self._since_checkpoint += 1
         now = self.clock()
         self.core.recover(now)
-        self.ledger.submit([(AGENT_STREAM, AgentStarted(PROTOCOL_VERSION, os.getpid()))], now)
+        self.core.came_up(PROTOCOL_VERSION, os.getpid(), now)
         self.perform()
 
     async def stop(self, reason: str = "stopped") -> None:
@@ -147,8 +150,8 @@ class Agent:
         """What handlers observed before they were cut off, and where the log ends."""
         if self.ledger.failed:
             return
+        self.core.went_down(reason, self.clock())
         self.perform()
-        self.ledger.submit([(AGENT_STREAM, AgentStopped(reason))], self.clock())
         await self.ledger.drain()
         self._checkpoint()
 
@@ -182,6 +185,7 @@ class Agent:
                 log.error("tick failed", agent=self.name, exc_info=error)
 
     async def _tick(self) -> None:
+        self.core.full = DISK_FULL.format(self.name) if self.ledger.low_space else None
         self.core.tick(self.clock())
         self.perform()
         for board in self.core.boards.values():
@@ -207,13 +211,19 @@ class Agent:
             "domain": DOMAIN,
             "domain_version": PROTOCOL_VERSION,
             "supports_structured_errors": True,
+            "ledger": {
+                "id": self.ledger.ledger_id,
+                "generation": self.ledger.generation,
+                "units": self.ledger.units,
+                "head": self.ledger.head,
+            },
         }
         self.send(str(peer), {"Register": register})
         log.info("connected", agent=self.name, peer=str(peer))
 
     def disconnected(self, peer: Peer, reason: str) -> None:
         """A link is down: its jobs stay on their boards."""
-        self.core.disconnected(str(peer))
+        self.core.disconnected(str(peer), self.clock())
         if self.control is not None:
             self.control.disconnected(str(peer))
         log.info("disconnected", agent=self.name, peer=str(peer), reason=reason)
@@ -248,7 +258,7 @@ class Agent:
             case "Delete":
                 log.info("delete ignored", agent=self.name, peer=peer)
             case "Register":
-                self._register(peer, str(body.get("agent", "")), now)
+                self._register(peer, str(body.get("agent", "")), read_mark(body.get("ledger")), now)
             case "Sync":
                 state = body.get("state")
                 jobs = state.get("jobs") if isinstance(state, dict) else None
@@ -258,16 +268,29 @@ class Agent:
             case _ if self.control is not None:
                 self.control.received(peer, kind, body)
 
-    def _register(self, peer: str, agent_type: str, now: float) -> None:
-        """A peer says what it is; one that our configuration calls something else is turned away."""
+    def _register(self, peer: str, agent_type: str, mark: LogMark | None, now: float) -> None:
+        """A peer says what it is; one that we know as something else, or that must not be, is sent away."""
         declared = self.declared.get(peer)
         if declared is not None and declared != agent_type:
             log.error("wrong agent type", agent=self.name, peer=peer, declared=declared, registered=agent_type)
             self.links.drop(self.peers[peer], f"it registered as {agent_type}, and is configured as {declared}")
             return
-        self.core.registered(peer, agent_type, now)
+        if mark is not None and not self._trusts(peer, mark, now):
+            return
+        self.core.registered(peer, agent_type, now, mark)
         if self.control is not None:
             self.control.registered(peer)
+
+    def _trusts(self, peer: str, mark: LogMark, now: float) -> bool:
+        verdict = self.core.judge_log(peer, mark, now)
+        if verdict.refused is not None:
+            log.error("replica refused", agent=self.name, peer=peer, reason=verdict.refused)
+            self.links.drop(self.peers[peer], verdict.refused)
+            return False
+        if verdict.warning is not None:
+            log.error("odd log", agent=self.name, peer=peer, reason=verdict.warning)
+            self.core.doubts[peer] = verdict.warning
+        return True
 
     def send(self, peer: str, command: dict[str, Any]) -> None:
         """Send a command now. A link that is gone or stuck is no error: what matters is on the board."""
@@ -451,6 +474,11 @@ class Working:
             raise
         agent.core.observe(self._peer, self._id, number, None, agent.clock())
         return value
+
+    def progress(self, text: str) -> None:
+        """Tell whoever asked how far the job is."""
+        self._agent.core.progress(self._peer, self._id, text, self._agent.clock())
+        self._agent.perform()
 
     async def ask(self, step: str, agent: str, instruction: str) -> object:
         """Ask another agent, through our sender, and wait for its answer."""

@@ -1,7 +1,8 @@
 """The board shared with one neighbour, as an event-sourced aggregate.
 
 It changes by events only: one method each, no decisions (those are in `core.py`). What may be on a board is checked in
-`check_room`. A finished job leaves `open` and is served from `recent`.
+`check_room`. A finished job leaves `open` and is served from `recent`; one that has ended for its sender, but not for
+us (an abandoned saga that is to be undone, a job in quarantine), is in `aside` besides.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import msgspec
 
 from openportal.errors import Unavailable
 from openportal.templemeads.events import (
+    Abandoned,
     Ended,
     Intended,
     Joined,
+    Operated,
     Quarantined,
     Received,
     Sent,
+    Settled,
     Started,
     StepRefused,
 )
@@ -31,6 +35,7 @@ from openportal.templemeads.saga import Outcome
 MAX_OPEN_JOBS = 10_000
 MAX_RECENT_JOBS = 10_000
 MAX_PAST_JOBS = 2_000
+MAX_ASIDE_JOBS = 1_000
 MAX_STORED_RESULT_BYTES = 16 * 1024
 
 Words: TypeAlias = tuple[str, str | None]
@@ -52,7 +57,9 @@ class Entry(msgspec.Struct, gc=False):
     relay: str | None = None  # inbound: the board on which it was passed on
     attempts: int = 0
     effects: int = 0
+    pardoned: int = 0  # of the attempts: those before the last stop in good order
     quarantined: bool = False
+    abandoned: bool = False
     asked: dict[str, str] = msgspec.field(default_factory=dict)  # step -> id of the job that asks it
     outcomes: dict[str, Outcome] = msgspec.field(default_factory=dict)  # step -> how it ended
     followers: list[str] = msgspec.field(default_factory=list)
@@ -66,6 +73,7 @@ class BoardImage(msgspec.Struct):
     recent: list[Job]
     dropped: list[str]
     closed: dict[str, int] = {}
+    aside: list[Entry] = []
 
 
 class Board:
@@ -75,6 +83,7 @@ class Board:
         self.peer = peer
         self.name, _, self.zone = peer.rpartition("@")
         self.open: dict[str, Entry] = {}
+        self.aside: dict[str, Entry] = {}  # ended for the sender, not for us
         self.recent: OrderedDict[str, Job] = OrderedDict()  # finished, and somebody may still ask for it
         self.past: OrderedDict[str, State] = OrderedDict()  # finished, and only a late answer can still come
         self.dropped: set[str] = set()  # recent jobs whose body was too big for the log
@@ -84,6 +93,7 @@ class Board:
         # About the link, not stored:
         self.linked = False  # the neighbour has registered on a live link
         self.unsent: list[str] = []  # ended here while it was not
+        self.left_at = 0.0  # when the last link went down, or we started
         self.synced = False  # the neighbour has told us what it holds since we started
 
     def check_room(self) -> None:
@@ -95,6 +105,10 @@ class Board:
         """The job as we last knew it, open or recently finished."""
         entry = self.open.get(id)
         return entry.job if entry is not None else self.bodies.get(id) or self.recent.get(id)
+
+    def entry(self, id: str) -> Entry | None:
+        """What hangs on a job that is open or set aside."""
+        return self.open.get(id) or self.aside.get(id)
 
     def lacks_body(self, id: str) -> bool:
         """Whether the job ended here with more than we know any more."""
@@ -123,16 +137,40 @@ class Board:
         self.open[event.leader].followers.append(event.id)
 
     def started(self, event: Started) -> None:
-        self.open[event.id].attempts = event.attempt
+        entry = self.entry(event.id)
+        if entry is not None:
+            entry.attempts = event.attempt
+
+    def pardon(self) -> None:
+        """We stop in good order: whatever is at work now did not take us down."""
+        for entry in self.open.values():
+            entry.pardoned = entry.attempts
 
     def intended(self, event: Intended) -> None:
-        self.open[event.id].effects = event.n
+        entry = self.entry(event.id)
+        if entry is not None:
+            entry.effects = event.n
 
     def step_refused(self, event: StepRefused) -> None:
-        self.open[event.id].outcomes[event.step] = Outcome(event.detail, None, event.kind)
+        entry = self.entry(event.id)
+        if entry is not None:
+            entry.outcomes[event.step] = Outcome(event.detail, None, event.kind)
 
     def quarantined(self, event: Quarantined) -> None:
         self.open[event.id].quarantined = True
+
+    def abandoned(self, event: Abandoned) -> None:
+        self.open[event.id].abandoned = True
+
+    def operated(self, event: Operated) -> None:
+        entry = self.entry(event.id)
+        if entry is not None and event.action == "retry":
+            entry.pardoned = entry.attempts
+        elif event.action == "resolve":
+            self.aside.pop(event.id, None)
+
+    def settled(self, event: Settled) -> None:
+        self.aside.pop(event.id, None)
 
     def ended(self, event: Ended, at: float, order: int) -> Entry:
         entry = self.open.pop(event.id)
@@ -142,6 +180,8 @@ class Board:
             self._promote(entry)
         if entry.changes:
             self._close(entry.subject, order)
+        if entry.abandoned or entry.quarantined:
+            self._set_aside(entry)
         if entry.job.state is State.CREATED:
             entry.job = msgspec.structs.replace(entry.job, state=State.PENDING)
         entry.job = finished(entry.job, event, at)
@@ -150,6 +190,11 @@ class Board:
         else:
             self._pass(entry.job)
         return entry
+
+    def _set_aside(self, entry: Entry) -> None:
+        self.aside[entry.job.id] = entry
+        if len(self.aside) > MAX_ASIDE_JOBS:
+            del self.aside[next(iter(self.aside))]
 
     def end_of(self, id: str) -> State | None:
         """How a finished job ended, as long as we know it."""
@@ -213,14 +258,15 @@ class Board:
 
     def image(self) -> BoardImage:
         """The board as the log has it: without the bodies that are in memory only."""
-        open, recent = list(self.open.values()), list(self.recent.values())
-        return BoardImage(self.peer, open, recent, sorted(self.dropped), dict(self.closed))
+        open, recent, aside = list(self.open.values()), list(self.recent.values()), list(self.aside.values())
+        return BoardImage(self.peer, open, recent, sorted(self.dropped), dict(self.closed), aside)
 
     def restore(self, image: BoardImage) -> None:
         self.open = {entry.job.id: entry for entry in image.open}
         self.recent = OrderedDict((job.id, job) for job in image.recent)
         self.dropped = set(image.dropped)
         self.closed = dict(image.closed)
+        self.aside = {entry.job.id: entry for entry in image.aside}
         self.leaders = {words_of(entry.job): entry.job.id for entry in self.outbound()}
 
 

@@ -31,6 +31,7 @@ import msgspec
 import structlog
 
 from openportal.errors import GrammarError, InvalidJob, LedgerError, OpenPortalError, Unavailable, Unroutable
+from openportal.paddington.peer import LEAF_TYPES
 from openportal.templemeads import diagnostics, health
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.board import Board
@@ -65,7 +66,6 @@ MAX_VISITED = 100
 MAX_PATH_ELEMENTS = 32
 MAX_PENDING = 64
 MAX_TIMED_JOBS = 200_000
-LEAVES = frozenset({"Account", "Filesystem", "Scheduler"})
 RESTART_TYPES = ("soft", "hard")
 DEFAULT_ZONE = "default"
 
@@ -244,7 +244,7 @@ class AgentControl:
 
     def _below(self, visited: Sequence[str]) -> list[Board]:
         """Whom to ask for their health."""
-        if self.agent.role.agent_type in LEAVES or len(visited) >= MAX_VISITED:
+        if self.agent.role.agent_type in LEAF_TYPES or len(visited) >= MAX_VISITED:
             return []
         return [
             board

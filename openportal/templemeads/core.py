@@ -14,111 +14,54 @@ and in each the first terminal state is Ended on every board that the job is on,
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from typing import Any
 
 import msgspec
 
 from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenPortalError, Unavailable, Unroutable
 from openportal.grammar.destination import Position
-from openportal.grammar.instructions import parse_instruction, split_command
-from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry, words_of
+from openportal.grammar.instructions import split_command
+from openportal.paddington.peer import LEAF_TYPES
+from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry
 from openportal.templemeads.erasure import owner_of
 from openportal.templemeads.events import (
     AGENT_STREAM,
+    AgentStarted,
+    AgentStopped,
     Ended,
     Intended,
-    Joined,
     Late,
     Observed,
     OfferingsSet,
     PeerKnown,
-    Quarantined,
-    Received,
-    Sent,
-    Started,
-    StepRefused,
+    PeerLog,
+    Settled,
     board_stream,
 )
-from openportal.templemeads.job import MAX_VERSION, Job, State, Wire, from_wire
-from openportal.templemeads.lanes import Lanes, conflict, project_of
-from openportal.templemeads.ledger.format import Event
+from openportal.templemeads.job import MAX_VERSION, Job, State
+from openportal.templemeads.outbox import kind_of, sayable, subject_of
 from openportal.templemeads.results import encode_result
-from openportal.templemeads.role import Here, Role, Work
-from openportal.templemeads.saga import Ask, AskFailed, Done, Driver, Finished, Outcome
-from openportal.templemeads.state import AgentState
+from openportal.templemeads.role import Here, Role
+from openportal.templemeads.saga import Outcome
+from openportal.templemeads.witness import LogMark, Verdict, judge, worth_keeping
+from openportal.templemeads.worker import Active, End, Worker
 
-MAX_SYNC_BYTES = 256 * 1024
 MAX_SYNC_JOBS = 10_000
-MAX_CRASHED_ATTEMPTS = 3
 RESUME_AFTER_SECONDS = 30
-AGENT_WAIT_SECONDS = 10
 MAX_IDLE_DEADLINES = 1_000
-JOB_NAMESPACE = UUID("0b6a3a5e-5d3c-5c43-9a63-6f1c6a0c7d10")
-SYNC_FRAME_BYTES = 32
-AGENT_TYPES = frozenset(
-    {"Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler", "Virtual"}
-)
 
 
-@dataclass(slots=True)
-class Ready:
-    """What the shell does next, in this order; whatever leaves the process waits for the commit of `events`."""
-
-    events: list[tuple[str, Event]] = field(default_factory=list)
-    sends: list[tuple[str, Wire]] = field(default_factory=list)
-    runs: list[tuple[str, str]] = field(default_factory=list)
-    finished: list[Job] = field(default_factory=list)  # jobs of clients that ended
-    held: list[Job] = field(default_factory=list)  # jobs for the portal's software
-    ended: list[Job] = field(default_factory=list)  # for statistics
-    steps: list[tuple[str, str, str, Outcome]] = field(default_factory=list)  # answers that a leaf waits for
-    refused: list[tuple[str, str]] = field(default_factory=list)  # peer and why, for the log
-
-
-@dataclass(slots=True, eq=False)
-class Active:
-    """Work in progress."""
-
-    board: Board
-    entry: Entry
-    work: Work
-    driver: Driver | None = None
-    resumed: bool = True  # False after a start, until the sender's board has been seen
-    begun: bool = False
-    running: bool = False  # a leaf has it in hand
-    parked: dict[str, Ask] = field(default_factory=dict)  # steps that no known agent can take yet
-    parked_since: float = 0.0
-
-
-class End(NamedTuple):
-    """A terminal state on its way from board to board. `kind` None means complete."""
-
-    result: str | None
-    result_type: str | None = None
-    kind: str | None = None
-    version: int = 0
-
-
-ENDED = Outcome("the job ended before this step", None, "expired")
-
-
-class Core(AgentState):
+class Core(Worker):
     """The decisions of one agent."""
 
     def __init__(self, me: str, role: Role, neighbours: Iterable[str]) -> None:
-        super().__init__(me, neighbours)
-        self.role = role
-        self.active: dict[tuple[str, str], Active] = {}
-        self.overrun: dict[tuple[str, str], Active] = {}  # jobs that ended while a leaf had them in hand, and has still
-        self.lanes: Lanes[Active] = Lanes()
+        super().__init__(me, role, neighbours)
         self.draining: str | None = None  # why no new job is taken
-        self.rejected = 0
-        self._parked: list[Active] = []
+        self.full: str | None = None  # why no new job is taken, except what leaves ask in the middle of one
+        self.doubts: dict[str, str] = {}  # peer -> what is odd about its log
         self._resume_at: float | None = None
-        self._ready = Ready()
 
     # --- what happened ------------------------------------------------------------------------------------------------
 
@@ -132,11 +75,6 @@ class Core(AgentState):
     def peek_ended(self) -> list[Job]:
         """The jobs that ended, or were refused, since the last `take`."""
         return list(self._ready.ended)
-
-    def take(self) -> Ready:
-        """The consequences so far; the next call starts afresh."""
-        ready, self._ready = self._ready, Ready()
-        return ready
 
     def put(self, peer: str, wire: Any, now: float) -> None:
         """A neighbour puts a job on us."""
@@ -168,9 +106,16 @@ class Core(AgentState):
             else:
                 self._put(board, job, now)
 
-    def registered(self, peer: str, agent_type: str, now: float) -> None:
+    def judge_log(self, peer: str, said: LogMark, now: float) -> Verdict:
+        """What to think of the log that a neighbour says it writes, before it is `registered`."""
+        board = self.board(peer)
+        return judge(self.logs.get(peer), said, 0.0 if board.linked else now - board.left_at)
+
+    def registered(self, peer: str, agent_type: str, now: float, mark: LogMark | None = None) -> None:
         """A neighbour is there and has said what it is: it gets our side of the board and whatever waited for it."""
         board = self.board(peer)
+        if mark is not None and worth_keeping(self.logs.get(peer), mark, now - self.log_kept.get(peer, 0.0)):
+            self._stage(AGENT_STREAM, PeerLog(peer, mark.id, mark.generation, mark.units, mark.head), now)
         if self.types.get(peer) != agent_type:
             self._stage(AGENT_STREAM, PeerKnown(peer, agent_type), now)
         board.linked = True
@@ -179,17 +124,17 @@ class Core(AgentState):
         for active, steps in self._unparked():
             self._ask_again(active, steps, now)
 
-    def disconnected(self, peer: str) -> None:
+    def disconnected(self, peer: str, now: float) -> None:
         """The link to a neighbour is gone."""
         board = self.board(peer)
+        if board.linked:
+            board.left_at = now
         board.linked = board.synced = False
 
     def submit(self, peer: str, job: Job, client: str, now: float) -> None:
         """A client of ours asks `peer` for `job`. Raises Unavailable if the board is full or we are stopping."""
-        if self.draining:
-            raise Unavailable(self.draining)
         board = self.board(peer)
-        board.check_room()
+        self._check_open(board)
         self._send_out(board, job, now, client=client)
 
     def ran(self, peer: str, id: str, result: object, now: float, failure: OpenPortalError | None = None) -> None:
@@ -200,6 +145,8 @@ class Core(AgentState):
         if active is None:
             self._late(self.board(peer), id, failure is None, now)
             self._leave_overrun(peer, id, now)
+        elif active.entry.quarantined:
+            self._settle_retry(active, None if failure is None else str(failure), now)
         elif failure is not None:
             self._end(active.board, active.entry, End(sayable(str(failure)), None, kind_of(failure)), now)
         else:
@@ -224,11 +171,11 @@ class Core(AgentState):
 
     def intend(self, peer: str, id: str, action: str, target: str, now: float) -> int:
         """An effect is about to happen; returns its number. Raises Expired if the job is not open any more."""
-        entry = self.board(peer).open.get(id)
+        entry = self.board(peer).entry(id)
         if entry is None:
             raise Expired("the job ended before this step")
         number = entry.effects + 1
-        self._stage_on(entry, peer, Intended(id, number, action, entry.subject, sayable(target)), now)
+        self._stage(board_stream(peer), Intended(id, number, action, entry.subject, sayable(target)), now)
         return number
 
     def observe(self, peer: str, id: str, number: int, detail: str | None, now: float) -> None:
@@ -243,11 +190,20 @@ class Core(AgentState):
         if destinations != self.offerings:
             self._stage(AGENT_STREAM, OfferingsSet(destinations), now)
 
+    def came_up(self, version: str, pid: int, now: float) -> None:
+        """This process took the agent over, after `recover`."""
+        self._stage(AGENT_STREAM, AgentStarted(version, pid), now)
+
+    def went_down(self, reason: str, now: float) -> None:
+        """This process stops in good order."""
+        self._stage(AGENT_STREAM, AgentStopped(reason), now)
+
     def tick(self, now: float) -> None:
         """Time passed: jobs expire, and what waited long enough goes on."""
         self._expire(now)
         self._forget_deadlines()
         self._give_up_on_agents(now)
+        self._undo_abandoned(now)
         if self._resume_at is not None and now >= self._resume_at:
             self._resume_at = None
             self._resume_rest(now)
@@ -282,10 +238,16 @@ class Core(AgentState):
             active.resumed = True
             self._start(active, now)
 
-    def _accept(self, board: Board, job: Job, now: float) -> None:
+    def _check_open(self, board: Board) -> None:
+        """Raises Unavailable if no further job is taken. What a leaf asks back is part of one that was taken."""
         board.check_room()
         if self.draining:
             raise Unavailable(self.draining)
+        if self.full and self.types.get(board.peer) not in LEAF_TYPES:
+            raise Unavailable(self.full)
+
+    def _accept(self, board: Board, job: Job, now: float) -> None:
+        self._check_open(board)
         if job.expires <= now:
             raise Expired(
                 f"the job expired {now - job.expires:.0f} s before it came to {self.me}:"
@@ -320,249 +282,6 @@ class Core(AgentState):
         self._receive(board, here.job, subject, now)
         self._send_out(onward, here.job, now, subject=subject, via=board.peer)
 
-    def _refuse(self, board: Board, job: Job, error: OpenPortalError, now: float) -> None:
-        """A job that we do not take is answered, never skipped: silence would hang its sender until it expires."""
-        self._reject(board.peer, f"job {job.id}: {error}")
-        if job.state is State.CREATED:
-            job = msgspec.structs.replace(job, state=State.PENDING)
-        refused = job.failed(now, str(error), kind_of(error))
-        self._ready.ended.append(refused)
-        self._ready.sends.append((board.peer, {"Update": {"job": refused.to_wire()}}))
-
-    def _receive(self, board: Board, job: Job, subject: str | None, now: float) -> Entry:
-        extra = msgspec.json.encode(job.extra).decode() if job.extra else None
-        event = Received(
-            job.id, job.created, job.expires, job.version, subject, job.command, extra,
-            job.forwarded_for, job.domain, job.domain_version,
-        )  # fmt: skip
-        self._stage(board_stream(board.peer), event, now)
-        entry = board.open[job.id]
-        entry.subject = subject
-        return entry
-
-    def _send_out(
-        self,
-        board: Board,
-        job: Job,
-        now: float,
-        *,
-        subject: str | None = None,
-        via: str | None = None,
-        parent: str | None = None,
-        step: str | None = None,
-        client: str | None = None,
-    ) -> None:
-        if client is not None:
-            subject = subject_of(job.command.partition(" ")[2])
-        leader = self._leader(board, job, subject)
-        extra = msgspec.json.encode(job.extra).decode() if job.extra else None
-        event = Sent(
-            job.id, job.created, job.expires, job.version, subject, job.command, extra,
-            job.forwarded_for, job.domain, job.domain_version, via, parent, step, client,
-        )  # fmt: skip
-        self._stage(board_stream(board.peer), event, now)
-        if leader is not None:
-            self._stage(board_stream(board.peer), Joined(job.id, leader), now)
-        elif board.linked:
-            self._ready.sends.append((board.peer, {"Put": {"job": board.open[job.id].job.to_wire()}}))
-
-    def _leader(self, board: Board, job: Job, subject: str | None) -> str | None:
-        """The open job whose outcome answers this one too: the same words, and nothing has changed in between."""
-        id = board.leaders.get(words_of(job))
-        if id is None:
-            return None
-        leader = board.open[id]
-        if board.closed.get("" if subject is None else project_of(subject), -1) > leader.order:
-            return None
-        for entry in board.open.values():
-            newer = entry.changes and entry.order > leader.order and entry.job.command != job.command
-            if newer and (entry.subject is None or subject is None or conflict(entry.subject, subject)):
-                return None
-        return id
-
-    # --- working ------------------------------------------------------------------------------------------------------
-
-    def _begin(self, board: Board, job: Job, work: Work, now: float) -> None:
-        entry = self._receive(board, job, work.subject, now)
-        self._start(self._activate(board, entry, work), now)
-
-    def _activate(self, board: Board, entry: Entry, work: Work) -> Active:
-        active = self.active[board.peer, entry.job.id] = Active(board, entry, work)
-        if work.changes and work.subject is not None:
-            self.lanes.enter(active, work.subject)
-        return active
-
-    def _start(self, active: Active, now: float) -> None:
-        """Start, unless it has to wait for the sender's board or for an earlier change."""
-        work, entry = active.work, active.entry
-        if active.begun or not active.resumed or entry.job.expires <= now:
-            return
-        if work.held:
-            active.begun = True
-            self._ready.held.append(entry.job)
-            return
-        if work.changes and work.subject is not None and not self.lanes.free(active, work.subject):
-            return
-        active.begun = True
-        if work.changes:
-            self._stage(board_stream(active.board.peer), Started(entry.job.id, entry.attempts + 1), now)
-        if work.steps is not None:
-            active.driver = Driver(work.steps())
-            self._advance(active, now)
-        elif entry.attempts > MAX_CRASHED_ATTEMPTS:
-            self._quarantine(active, now)
-        else:
-            self._ready.runs.append((active.board.peer, entry.job.id))
-
-    def _quarantine(self, active: Active, now: float) -> None:
-        entry = active.entry
-        self._stage(board_stream(active.board.peer), Quarantined(entry.job.id, entry.attempts), now)
-        message = (
-            f"{self.me} went down {MAX_CRASHED_ATTEMPTS} times while it worked on this job and will not try again:"
-            " an operator has to look at it"
-        )
-        self._end(active.board, entry, End(message, None, "run"), now)
-
-    def _advance(self, active: Active, now: float) -> None:
-        """Let a saga go on as far as the known outcomes carry it."""
-        driver, entry = active.driver, active.entry
-        if driver is None:
-            return
-        try:
-            missing = driver.advance(entry.outcomes)
-        except Done as done:
-            self._saga_done(active, done.value, now)
-        except AskFailed as failed:
-            self._end(active.board, entry, End(str(failed), None, failed.kind), now)
-        except OpenPortalError as error:
-            self._end(active.board, entry, End(str(error), None, kind_of(error)), now)
-        except Exception as error:
-            # A saga that stumbles over an answer ends its job: raised here, it would do so again at every start.
-            message = f"{active.work.instruction.verb} failed at {self.me}: {type(error).__name__}: {error}"
-            self._end(active.board, entry, End(message, None, "run"), now)
-        else:
-            refused = [self._ask(active, name, ask, now) for name, ask in missing]
-            if any(refused):
-                self._advance(active, now)
-
-    def _saga_done(self, active: Active, value: object, now: float) -> None:
-        finished = value if isinstance(value, Finished) else Finished(value)
-        declared = active.work.instruction.result_type
-        if finished.raw:
-            end = End(finished.value, finished.result_type or declared)
-        else:
-            end = End(*encode_result(finished.value, finished.result_type or declared))
-        if finished.event is not None:
-            self._notify_back(active, *finished.event)
-        self._end(active.board, active.entry, end, now)
-
-    def _notify_back(self, active: Active, event: str, argument: str) -> None:
-        """Tell the portal's side what changed: along the job's way, backwards. Fire and forget."""
-        destination = split_command(active.entry.job.command)[0].reversed()
-        id = uuid5(UUID(active.entry.job.id), event)
-        notification = {"id": str(id), "destination": str(destination), "event": {event: argument}}
-        if active.board.linked:
-            self._ready.sends.append((active.board.peer, {"Notify": {"notification": notification}}))
-
-    def _ask(self, active: Active, name: str, ask: Ask, now: float) -> bool:
-        """Ask a step of whoever can take it; True if nobody ever can."""
-        entry = active.entry
-        asked = entry.asked.get(name)
-        if asked is not None and any(asked in board.open for board in self.boards.values()):
-            return False
-        board = self._agent(ask.agent, active.board.zone)
-        if board is None:
-            return self._park(active, name, ask, now)
-        job = self._step_job(entry, name, ask, board, asked, now)
-        self._send_out(
-            board, job, now, subject=subject_of(ask.instruction), via=active.board.peer, parent=entry.job.id, step=name
-        )
-        return False
-
-    def _park(self, active: Active, name: str, ask: Ask, now: float) -> bool:
-        """Nobody can take the step now; a kind of agent may still register, a name that is nobody's will not."""
-        if ask.agent not in AGENT_TYPES:
-            self._refuse_step(active, name, ask, now)
-            return True
-        if not active.parked:
-            active.parked_since = now
-            self._parked.append(active)
-        active.parked[name] = ask
-        return False
-
-    def _refuse_step(self, active: Active, name: str, ask: Ask, now: float) -> None:
-        event = StepRefused(active.entry.job.id, name, *self._why_nobody(ask.agent))
-        self._stage(board_stream(active.board.peer), event, now)
-
-    def _step_job(self, entry: Entry, name: str, ask: Ask, board: Board, before: str | None, now: float) -> Job:
-        """The job that asks a step; its id is a function of the parent, the step and the attempt before this one."""
-        parent = entry.job
-        id = uuid5(UUID(before), "again") if before else uuid5(JOB_NAMESPACE, f"{parent.id} {name}")
-        expires = parent.expires
-        if ask.lifetime_seconds is not None:
-            expires = min(expires, int(now) + ask.lifetime_seconds)
-        onward = f".{ask.onward}" if ask.onward else ""
-        destination = ask.destination or f"{self.me}.{board.name}{onward}"
-        return Job(
-            str(id), int(now), int(now), expires, 2, f"{destination} {ask.instruction}", State.PENDING,
-            None, None, ask.forwarded_for, None, parent.domain, parent.domain_version,
-        )  # fmt: skip
-
-    def _agent(self, wanted: str, zone: str) -> Board | None:
-        """The board of the agent of a type, or of a name."""
-        typed = [peer for peer, agent_type in self.types.items() if agent_type == wanted]
-        if typed:
-            same_zone = [peer for peer in typed if peer.endswith(f"@{zone}")]
-            return self.board((same_zone or typed)[0])
-        try:
-            return self.neighbour(wanted, zone)
-        except Unroutable:
-            return None
-
-    def _unparked(self) -> list[tuple[Active, dict[str, Ask]]]:
-        """Whoever waited for an agent, with the steps that it waits for."""
-        parked, self._parked = self._parked, []
-        waiting = [(active, active.parked) for active in parked]
-        for active in parked:
-            active.parked = {}
-        return waiting
-
-    def _ask_again(self, active: Active, steps: dict[str, Ask], now: float) -> None:
-        if not self._is_live(active):
-            self._tell_leaf(active, dict.fromkeys(steps, ENDED))
-        elif active.driver is not None:
-            self._advance(active, now)
-        else:
-            for name, ask in steps.items():
-                self._ask(active, name, ask, now)
-
-    def _is_live(self, active: Active) -> bool:
-        return self.active.get((active.board.peer, active.entry.job.id)) is active
-
-    def _tell_leaf(self, active: Active, outcomes: Mapping[str, Outcome]) -> None:
-        """The answers of steps to a leaf that waits for them, even if its job has ended: it must not wait for ever."""
-        peer, id = active.board.peer, active.entry.job.id
-        self._ready.steps.extend((peer, id, name, outcome) for name, outcome in outcomes.items())
-
-    def _give_up_on_agents(self, now: float) -> None:
-        """Steps that nobody could take for long enough have failed."""
-        for active in [a for a in self._parked if now >= a.parked_since + AGENT_WAIT_SECONDS]:
-            self._parked.remove(active)
-            steps, active.parked = active.parked, {}
-            if not self._is_live(active):
-                self._tell_leaf(active, dict.fromkeys(steps, ENDED))
-                continue
-            for name, ask in steps.items():
-                self._refuse_step(active, name, ask, now)
-            if active.driver is None:
-                self._tell_leaf(active, {name: active.entry.outcomes[name] for name in steps})
-            self._advance(active, now)
-
-    def _why_nobody(self, agent: str) -> tuple[str, str]:
-        if agent in AGENT_TYPES:
-            return "unavailable", f"{self.me} has no {agent} agent: start one and connect it, then ask again"
-        return "unroutable", f"{self.me} has no neighbour {agent!r}: it knows {self.known()}"
-
     # --- outcomes -----------------------------------------------------------------------------------------------------
 
     def _update(self, board: Board, job: Job, now: float) -> None:
@@ -582,7 +301,10 @@ class Core(AgentState):
         entry.job = msgspec.structs.replace(
             entry.job, version=job.version, changed=job.changed, state=job.state, result=job.result
         )
-        if entry.via is None or entry.step is not None:
+        if entry.via is None:
+            return
+        if entry.step is not None:
+            self.progress(entry.via, entry.parent or "", job.result or "", now)
             return
         back = self.board(entry.via)
         inbound = back.open.get(job.id)
@@ -603,6 +325,8 @@ class Core(AgentState):
 
     def _end(self, board: Board, entry: Entry, end: End, now: float, tell: bool = True) -> None:
         """The first terminal state: recorded, answered, and passed on to whoever waits for it."""
+        if end.kind == "expired" and entry.inbound:
+            self._abandon(board, entry, now)
         version = max(end.version, entry.job.terminal_version)
         owner = owner_of(entry.subject, entry.job.id, end.result, end.result_type)
         event = Ended(entry.job.id, version, owner, end.result, end.result_type, end.kind)
@@ -623,7 +347,7 @@ class Core(AgentState):
         entry.job = msgspec.structs.replace(entry.job, result=end.result, error=error)
         board.keep_body(entry.job)
         if entry.step is not None and entry.via is not None:
-            parent = self.board(entry.via).open.get(entry.parent or "")
+            parent = self.board(entry.via).entry(entry.parent or "")
             if parent is not None:
                 parent.outcomes[entry.step] = Outcome(end.result, end.result_type, end.kind)
 
@@ -635,22 +359,16 @@ class Core(AgentState):
         active = self.active.pop((board.peer, entry.job.id), None)
         if active is None:
             return
+        if entry.abandoned:
+            self.abandoned[board.peer, entry.job.id] = active
+            self._advance(active, now)
+            return
         if active.driver is not None:
             active.driver.close()
         if active.running:  # the leaf cannot be called back: what comes after must wait until it is done
             self.overrun[board.peer, entry.job.id] = active
         else:
             self._leave_lane(active, now)
-
-    def _leave_overrun(self, peer: str, id: str, now: float) -> None:
-        active = self.overrun.pop((peer, id), None)
-        if active is not None:
-            self._leave_lane(active, now)
-
-    def _leave_lane(self, active: Active, now: float) -> None:
-        if active.work.changes and active.work.subject is not None:
-            for behind in self.lanes.leave(active, active.work.subject):
-                self._start(behind, now)
 
     def _settle(self, board: Board, entry: Entry, end: End, now: float) -> None:
         """An answer we waited for is there: whoever asked through us gets it, and those who joined."""
@@ -663,8 +381,6 @@ class Core(AgentState):
             self._ready.sends.append((board.peer, {"Put": {"job": followers[0].job.to_wire()}}))
 
     def _deliver(self, entry: Entry, end: End, now: float) -> None:
-        if entry.client is not None:
-            self._ready.finished.append(entry.job)
         if entry.via is None:
             return
         back = self.board(entry.via)
@@ -674,22 +390,13 @@ class Core(AgentState):
                 self._end(back, inbound, end._replace(version=entry.job.version), now)
             return
         parent = (entry.via, entry.parent or "")
-        active = self.active.get(parent) or self.overrun.get(parent)
+        active = self.active.get(parent) or self.overrun.get(parent) or self.abandoned.get(parent)
         if active is None or not active.begun:
             return
         if active.driver is None:
             self._tell_leaf(active, {entry.step: Outcome(end.result, end.result_type, end.kind)})
         else:
             self._advance(active, now)
-
-    def ask_back(self, peer: str, id: str, step: str, ask: Ask, now: float) -> Outcome | None:
-        """A leaf at work on a job asks another agent; the outcome if it is known already, else it comes in `steps`."""
-        active = self.active.get((peer, id))
-        if active is None:
-            raise Expired("the job ended before this step")
-        if step not in active.entry.outcomes:
-            self._ask(active, step, ask, now)
-        return active.entry.outcomes.get(step)
 
     def _late(self, board: Board, id: str, ok: bool, now: float, job: Job | None = None) -> None:
         ended = board.end_of(id)
@@ -738,28 +445,34 @@ class Core(AgentState):
         pending = [
             (board, entry)
             for board in self.boards.values()
-            for entry in board.open.values()
-            if entry.inbound and entry.relay is None
+            for entry in (*board.open.values(), *board.aside.values())
+            if entry.inbound and entry.relay is None and not entry.quarantined
         ]
         for board, entry in sorted(pending, key=lambda item: item[1].order):
             self._take_up(board, entry, now)
         self._resume_at = now + RESUME_AFTER_SECONDS
+        for board in self.boards.values():
+            board.left_at = now
         for active in list(self.active.values()):
             self._start(active, now)
+        for active in list(self.abandoned.values()):
+            self._advance(active, now)
 
     def _take_up(self, board: Board, entry: Entry, now: float) -> None:
         try:
-            destination, text = split_command(entry.job.command)
-            here = Here(self.me, board.name, board.zone, self.types.get(board.peer), destination, text, entry.job)
-            ends_here = destination.position(self.me, board.name) is Position.HERE
-            work = self.role.work(here) if ends_here else self.role.passing(here)
-            if work is None:
-                raise Unroutable(f"{self.me} has no work for {entry.job.command.partition(' ')[0]} any more")
+            work = self._work_of(board, entry)
         except (JobError, GrammarError) as error:
-            self._end(board, entry, End(str(error), None, kind_of(error)), now)
+            if entry.abandoned:
+                how = Settled(entry.job.id, "undo failed", entry.subject, sayable(str(error)))
+                self._stage(board_stream(board.peer), how, now)
+            else:
+                self._end(board, entry, End(str(error), None, kind_of(error)), now)
             return
         active = self._activate(board, entry, work)
+        active.crashed = not self.clean
         active.resumed = board.synced or not work.changes or work.held
+        if entry.abandoned:
+            self._take_up_abandoned(active, now)
 
     def _resume_rest(self, now: float) -> None:
         """Senders that came back without a job do not want it; for one that has not come back yet, we go on."""
@@ -772,57 +485,3 @@ class Core(AgentState):
             else:
                 active.resumed = True
                 self._start(active, now)
-
-    # --- state --------------------------------------------------------------------------------------------------------
-
-    def _stage(self, stream: str, event: Event, now: float) -> None:
-        self.apply(stream, event, now)
-        self._ready.events.append((stream, event))
-
-    def _stage_on(self, entry: Entry, peer: str, event: Event, now: float) -> None:
-        self._stage(board_stream(peer), event, now)
-
-    def _sync_commands(self, board: Board) -> Iterator[Wire]:
-        """Our side of the board: what we wait for, and what ended while the neighbour was away; in pieces."""
-        jobs = [entry.job for entry in board.outbound()]
-        jobs += [job for id in board.unsent if (job := board.find(id)) is not None]
-        piece: list[Wire] = []
-        size = 0
-        for job in jobs:
-            wire = job.to_wire()
-            weight = len(msgspec.json.encode(wire)) + 1
-            if piece and size + weight > MAX_SYNC_BYTES - SYNC_FRAME_BYTES:
-                yield {"Sync": {"state": {"jobs": piece}}}
-                piece, size = [], 0
-            piece.append(wire)
-            size += weight
-        yield {"Sync": {"state": {"jobs": piece}}}
-
-    def _readable(self, peer: str, wire: Any) -> Job | None:
-        try:
-            return from_wire(wire)
-        except InvalidJob as error:
-            self._reject(peer, str(error))
-            return None
-
-    def _reject(self, peer: str, why: str) -> None:
-        self.rejected += 1
-        self._ready.refused.append((peer, why))
-
-
-def kind_of(error: OpenPortalError) -> str:
-    """The wire's kind for an error."""
-    return error.wire_kind if isinstance(error, JobError) else error.kind
-
-
-def sayable(text: str) -> str:
-    """Text as JSON can hold it: a file's name may have bytes that are no text, and an error speaks of it."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def subject_of(text: str) -> str | None:
-    """Whom an instruction is about; None if it is about nobody, or in words that we do not know."""
-    try:
-        return parse_instruction(text).subject
-    except GrammarError:
-        return None

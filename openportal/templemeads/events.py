@@ -142,12 +142,60 @@ class Quarantined(Event, frozen=True, omit_defaults=True):
     attempt: int
 
 
+class Abandoned(Event, frozen=True, omit_defaults=True):
+    """The saga's job is about to end for its sender while its steps are not done: what it created is to be undone."""
+
+    TOPIC: ClassVar[str] = "Abandoned"
+    id: str
+
+
+class Adopted(Event, frozen=True, omit_defaults=True):
+    """The same was asked again before the abandoned saga was undone: job `by` of `peer` goes on in its place."""
+
+    TOPIC: ClassVar[str] = "Adopted"
+    id: str
+    by: str
+    peer: str
+
+
+class Settled(Event, frozen=True, omit_defaults=True):
+    """A job that was set aside is done with: `undone`, `nothing to undo`, `undo failed`, or what an operator says."""
+
+    TOPIC: ClassVar[str] = "Settled"
+    PRIVATE: ClassVar[tuple[str, ...]] = ("detail",)
+    id: str
+    how: str
+    subject: str | None = None
+    detail: str | None = None
+
+
+class Operated(Event, frozen=True, omit_defaults=True):
+    """An operator (`by`) did `action` with the job: `retry`, `resolve` or `cancel`."""
+
+    TOPIC: ClassVar[str] = "Operated"
+    id: str
+    action: str
+    by: str
+    why: str = ""
+
+
 class PeerKnown(Event, frozen=True, omit_defaults=True):
     """A neighbour registered as an agent of this type."""
 
     TOPIC: ClassVar[str] = "PeerKnown"
     peer: str
     agent_type: str
+
+
+class PeerLog(Event, frozen=True, omit_defaults=True):
+    """A neighbour said how far its log has come; `head` is the digest of its last unit."""
+
+    TOPIC: ClassVar[str] = "PeerLog"
+    peer: str
+    ledger: str
+    generation: int
+    units: int
+    head: str
 
 
 class OfferingsSet(Event, frozen=True, omit_defaults=True):
@@ -174,5 +222,6 @@ class AgentStopped(Event, frozen=True, omit_defaults=True):
 
 EVENTS: tuple[type[Event], ...] = (
     Received, Sent, Joined, Started, Intended, Observed, StepRefused, Ended, Late, Quarantined,
-    PeerKnown, OfferingsSet, AgentStarted, AgentStopped,
+    Abandoned, Adopted, Settled, Operated,
+    PeerKnown, PeerLog, OfferingsSet, AgentStarted, AgentStopped,
 )  # fmt: skip

@@ -39,6 +39,10 @@ class Run(Protocol):
         """
         ...
 
+    def progress(self, text: str) -> None:
+        """Tell whoever asked how far the job is, in words for people. It is passed on, and not stored."""
+        ...
+
     async def ask(self, step: str, agent: str, instruction: str) -> object:
         """Ask the agent that sits beyond our sender (or is our peer) and return its decoded JSON result."""
         ...

@@ -51,6 +51,12 @@ class Ask(NamedTuple):
     forwarded_for: str | None = None
     lifetime_seconds: int | None = None  # None means until the parent expires
     onward: str | None = None  # the path goes on beyond the agent: `<me>.<peer>.<onward>`
+    undo: bool = False  # takes back what the saga did: still asked when its job has expired
+
+
+def is_look(step: str) -> bool:
+    """Whether a step, by its name, only asked whether something is there."""
+    return step.partition(".")[2].startswith("is_")
 
 
 class AskFailed(Exception):
@@ -82,6 +88,7 @@ class Driver:
         self._counts: dict[str, int] = {}
         self._request: Request | None = None
         self._named: list[tuple[str, Ask]] = []
+        self.undo_steps: list[str] = []  # the names of those steps so far that take something back
 
     def advance(self, outcomes: Mapping[str, Outcome]) -> list[tuple[str, Ask]]:
         """Run until an outcome is missing; returns the steps without one. Raises Done, or what the saga raises."""
@@ -117,6 +124,7 @@ class Driver:
         self._request = request
         asks = request if isinstance(request, list) else [request]
         self._named = [(self._name(ask), ask) for ask in asks]
+        self.undo_steps += [name for name, ask in self._named if ask.undo]
 
     def _name(self, ask: Ask) -> str:
         key = f"{ask.agent.lower()}.{ask.instruction.split(' ', 1)[0]}"

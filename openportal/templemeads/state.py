@@ -12,21 +12,29 @@ from openportal.errors import Unavailable, Unroutable
 from openportal.templemeads.board import Board, BoardImage, Entry
 from openportal.templemeads.events import (
     AGENT_STREAM,
+    Abandoned,
+    Adopted,
+    AgentStarted,
+    AgentStopped,
     Ended,
     Intended,
     Joined,
     Late,
     Observed,
     OfferingsSet,
+    Operated,
     PeerKnown,
+    PeerLog,
     Quarantined,
     Received,
     Sent,
+    Settled,
     Started,
     StepRefused,
 )
 from openportal.templemeads.ledger.format import Event
-from openportal.templemeads.saga import Outcome
+from openportal.templemeads.saga import Outcome, is_look
+from openportal.templemeads.witness import LogMark
 
 MAX_BOARDS = 1_000
 
@@ -38,6 +46,8 @@ class StateImage(msgspec.Struct):
     types: dict[str, str]
     offerings: list[str]
     order: int
+    clean: bool = True
+    logs: dict[str, LogMark] = {}
 
 
 class AgentState:
@@ -48,7 +58,10 @@ class AgentState:
         self.neighbours = list(neighbours)  # `name@zone` of everyone in our configuration
         self.boards: dict[str, Board] = {}
         self.types: dict[str, str] = {}  # peer -> agent type
+        self.logs: dict[str, LogMark] = {}  # peer -> how far its log had come
+        self.log_kept: dict[str, float] = {}  # peer -> when that was stored, since we started
         self.offerings: list[str] = []
+        self.clean = True  # we are new, or stopped in good order
         self._order = 0
         self._deadlines: list[tuple[int, str, str]] = []
 
@@ -88,15 +101,24 @@ class AgentState:
     def apply(self, stream: str, event: Event, at: float) -> None:
         """How the state changes by one event: the same when it is staged and when it is replayed."""
         if stream == AGENT_STREAM:
-            self._apply_own(event)
+            self._apply_own(event, at)
         else:
             EVOLVE[type(event)](self, self.board(stream.removeprefix("board:")), event, at)
 
-    def _apply_own(self, event: Event) -> None:
+    def _apply_own(self, event: Event, at: float) -> None:
         if isinstance(event, PeerKnown):
             self.types[event.peer] = event.agent_type
+        elif isinstance(event, PeerLog):
+            self.logs[event.peer] = LogMark(event.ledger, event.generation, event.units, event.head)
+            self.log_kept[event.peer] = at
         elif isinstance(event, OfferingsSet):
             self.offerings = list(event.destinations)
+        elif isinstance(event, AgentStarted):
+            self.clean = False
+        elif isinstance(event, AgentStopped):
+            self.clean = True
+            for board in self.boards.values():
+                board.pardon()
 
     def _next_order(self) -> int:
         self._order += 1
@@ -111,7 +133,7 @@ class AgentState:
         heapq.heappush(self._deadlines, (event.expires, board.peer, event.id))
         if event.via is None:
             return
-        asker = self.board(event.via).open.get(event.parent or event.id)
+        asker = self.board(event.via).entry(event.parent or event.id)
         if asker is None:
             return
         if event.step is not None:
@@ -123,18 +145,27 @@ class AgentState:
         entry = board.ended(event, at, self._next_order())
         if entry.step is None or entry.via is None or event.size is not None:
             return
-        parent = self.board(entry.via).open.get(entry.parent or "")
+        parent = self.board(entry.via).entry(entry.parent or "")
         if parent is not None:
             parent.outcomes[entry.step] = Outcome(event.result, event.result_type, event.kind)
+
+    def _evolve_adopted(self, board: Board, event: Adopted, at: float) -> None:
+        """What the abandoned saga saw before its first change is what was there before us: its heir must know."""
+        abandoned = board.aside.pop(event.id, None)
+        heir = self.board(event.peer).open.get(event.by)
+        if abandoned is not None and heir is not None:
+            looks = {step: outcome for step, outcome in abandoned.outcomes.items() if is_look(step)}
+            heir.outcomes = looks | heir.outcomes
 
     def image(self) -> StateImage:
         """The state for a checkpoint."""
         boards = [board.image() for board in self.boards.values()]
-        return StateImage(boards, dict(self.types), list(self.offerings), self._order)
+        return StateImage(boards, dict(self.types), list(self.offerings), self._order, self.clean, dict(self.logs))
 
     def restore(self, image: StateImage) -> None:
         """Take the state of a checkpoint; only on a fresh core."""
         self.types, self.offerings, self._order = dict(image.types), list(image.offerings), image.order
+        self.clean, self.logs = image.clean, dict(image.logs)
         for board_image in image.boards:
             board = self.board(board_image.peer)
             board.restore(board_image)
@@ -153,4 +184,8 @@ EVOLVE: Mapping[type[Event], Callable[[AgentState, Board, Any, float], object]] 
     StepRefused: lambda state, board, event, at: board.step_refused(event),
     Late: lambda state, board, event, at: None,
     Quarantined: lambda state, board, event, at: board.quarantined(event),
+    Abandoned: lambda state, board, event, at: board.abandoned(event),
+    Adopted: AgentState._evolve_adopted,
+    Operated: lambda state, board, event, at: board.operated(event),
+    Settled: lambda state, board, event, at: board.settled(event),
 }

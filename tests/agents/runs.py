@@ -20,6 +20,7 @@ class MemoryRun:
     sender: str = "shared@default"
     job_id: str = "bde2e518-0000-4000-8000-000000000000"
     effects: list[tuple[str, str]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     killed_before: str | None = None
     killed_after: str | None = None
 
@@ -31,6 +32,9 @@ class MemoryRun:
         if action == self.killed_after:
             raise Killed(action)
         return result
+
+    def progress(self, text: str) -> None:
+        self.told.append(text)
 
     async def ask(self, step: str, agent: str, instruction: str) -> object:
         raise AssertionError(f"no leaf of these asks anything, and this one asked {instruction}")

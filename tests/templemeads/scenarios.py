@@ -12,11 +12,13 @@ from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import Expired, InvalidJob
 from openportal.grammar.instructions import VERBS
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES
-from openportal.templemeads.core import AGENT_WAIT_SECONDS, MAX_SYNC_BYTES, RESUME_AFTER_SECONDS, Core
+from openportal.templemeads.core import RESUME_AFTER_SECONDS, Core
 from openportal.templemeads.events import Ended, Intended, Joined, Late, Observed, Quarantined, Received, Sent, Started
 from openportal.templemeads.job import MAX_VERSION, Job, State, Wire
+from openportal.templemeads.outbox import MAX_SYNC_BYTES
 from openportal.templemeads.saga import Ask, Driver
 from openportal.templemeads.state import StateImage
+from openportal.templemeads.worker import AGENT_WAIT_SECONDS
 
 ADD = "b.c add_user alice.demo.brics"
 LOOK = "a.b.c get_users demo.brics"
@@ -491,7 +493,7 @@ def a_sender_that_was_cut_off_while_it_told_is_waited_for() -> None:
     core = world["c"].core
     core.registered(peer_of("b"), "Provider", world.now)
     core.sync(peer_of("b"), [], world.now)  # the first piece, and the link is gone
-    core.disconnected(peer_of("b"))
+    core.disconnected(peer_of("b"), world.now)
     core.tick(world.now + RESUME_AFTER_SECONDS + 1)
     assert not [event for _, event in core.take().events if isinstance(event, Ended)]
 
@@ -558,7 +560,7 @@ def an_image_is_as_good_as_the_whole_log() -> None:
 def image_of(core: Core) -> object:
     """What counts of a core's state: boards without anything on them come and go."""
     image = core.image()
-    boards = {board.peer: board for board in image.boards if board.open or board.recent}
+    boards = {board.peer: board for board in image.boards if board.open or board.recent or board.aside}
     return msgspec.to_builtins((boards, image.types, image.offerings, image.order))
 
 

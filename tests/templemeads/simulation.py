@@ -13,7 +13,7 @@ from typing import NamedTuple
 from world import Node, System, World, facility, open_anywhere, peer_of, southbound, unaccounted
 
 from openportal.errors import RunError
-from openportal.templemeads.events import Ended, Sent
+from openportal.templemeads.events import Abandoned, Adopted, Ended, Sent, Settled
 from openportal.templemeads.job import Job
 from openportal.templemeads.lanes import conflict
 
@@ -174,6 +174,7 @@ class Simulation:
         self.check_clients()
         self.check_ends()
         self.check_leaves()
+        self.check_abandoned()
 
     def check_boards(self) -> None:
         """What one side waits for, the other side works on, and the other way round."""
@@ -215,6 +216,20 @@ class Simulation:
         changes = [asked for asked in self.asked if asked.changes and asked.id in accepted]
         for user in USERS:
             self.check_subject(user, [c for c in changes if conflict(c.subject, user)], accepted, systems)
+
+    def check_abandoned(self) -> None:
+        """Each abandoned saga is adopted or settled once, and what was undone is gone unless it was asked for again."""
+        log = [event for _, event, _ in self.world["shared"].log]
+        abandoned = [event.id for event in log if isinstance(event, Abandoned)]
+        done = [event.id for event in log if isinstance(event, Adopted | Settled)]
+        assert sorted(abandoned) == sorted(done), "an abandoned saga is forgotten, or settled twice"
+        accounts = self.world["account"].leaf
+        assert isinstance(accounts, System)
+        for index, event in enumerate(log):
+            if isinstance(event, Settled) and event.how == "undone" and event.subject is not None:
+                asked = f" {event.subject}"
+                again = [e for e in log[index:] if isinstance(e, Sent) and (e.command or "").endswith(asked)]
+                assert again or event.subject not in accounts.present, f"{event.subject} was undone and is there"
 
     def check_subject(self, user: str, changes: list[Asked], jobs: dict[str, Job], systems: list[object]) -> None:
         if not changes or any(c.verb == "remove_project" or jobs[c.id].error is not None for c in changes):

@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from openportal.templemeads.handlers import Handler, Run
 from openportal.templemeads.job import Job
 from openportal.templemeads.ledger import Event, Settings, open_reader
 from openportal.templemeads.ledger.store import EVENTS_PER_UNIT
+from openportal.templemeads.witness import REPLICA_SECONDS, LogMark
 
 WAIT_SECONDS = 5.0
 LOOK = "is_existing_project demo.brics"
@@ -397,6 +399,47 @@ async def test_a_leaf_asks_back(pair: Pair) -> None:
     assert (await pair.ask(CHANGE)).error is None
     assert said == [True, "unsupported", "unroutable"]
     assert pong._steps == {}
+
+
+async def test_a_leaf_tells_how_far_it_is(pair: Pair) -> None:
+    told = asyncio.Event()
+
+    async def working(run: Run, instruction: AddProject) -> str:
+        run.progress("half way")
+        await told.wait()
+        return "demo.brics:brics.demo"
+
+    ping, _ = await pair.start({AddProject: working})
+    asking = asyncio.ensure_future(pair.ask(CHANGE))
+    await until(lambda: any(entry.job.result == "half way" for _, entry in ping.core.open_jobs()))
+    told.set()
+    assert (await asking).error is None
+
+
+async def test_a_second_replica_with_a_log_of_its_own_is_sent_away(pair: Pair, tmp_path: Path) -> None:
+    ping, pong = await pair.start({IsExistingProject: look})
+    assert (await pair.ask(LOOK)).error is None
+    await pong.stop()
+    twin = pair.make("pong", "ping", "Account", {IsExistingProject: look})
+    twin._settings = Settings(path=tmp_path / "twin", owner="pong")
+    await twin.start()
+    await until(lambda: not twin.links.connected_peers())
+    assert not ping.core.board("pong@default").linked
+    ping.clock = lambda: time.time() + REPLICA_SECONDS + 1
+    verdict = ping.core.judge_log("pong@default", LogMark(twin.ledger.ledger_id, 1, 1, ""), ping.clock())
+    assert verdict.warning is not None
+
+
+async def test_a_disk_that_is_nearly_full_takes_no_new_jobs(pair: Pair) -> None:
+    _, pong = await pair.start({IsExistingProject: look})
+    pong._ledger._settings = dataclasses.replace(pong._settings, low_space_bytes=2**62)  # type: ignore[union-attr]
+    pong._ledger._space_checked = -10.0  # type: ignore[union-attr]
+    await pong._tick()
+    job = await pair.ask(LOOK)
+    assert job.error_kind == "unavailable"
+    assert "nearly full" in (job.result or "")
+    pong.core.types["ping@default"] = "Scheduler"  # what a leaf asks in the middle of a job passes
+    assert (await pair.ask("is_existing_project other.brics")).error is None
 
 
 async def test_a_question_that_was_answered_is_not_asked_again(pair: Pair) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 from scenarios import SCENARIOS
+from scenarios_aside import ASIDE
 from world import new_job
 
 from openportal.agents.roles import RelayRole
 from openportal.templemeads.core import Core
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *ASIDE], ids=lambda scenario: scenario.__name__)
 def test_core(scenario: Callable[[], None]) -> None:
     scenario()
 

@@ -9,15 +9,18 @@ from uuid import uuid4
 import msgspec
 import pytest
 from scenarios import SCENARIOS
+from scenarios_aside import ASIDE
 from simulation import simulate
 from world import Node
 
-from openportal.templemeads import core as core_module
 from openportal.templemeads import state as state_module
+from openportal.templemeads import worker as worker_module
 from openportal.templemeads.board import Board
 from openportal.templemeads.core import Core
+from openportal.templemeads.events import Ended, Sent
 from openportal.templemeads.job import Job
 from openportal.templemeads.lanes import Lanes
+from openportal.templemeads.outbox import Ready
 from openportal.templemeads.saga import Driver
 
 SEEDS = 120
@@ -50,7 +53,7 @@ def send_before_the_commit(original: Any) -> Any:
 
 def msgspec_free(ready: Any) -> Any:
     """The same without what leaves."""
-    return core_module.Ready(ready.events, [], [], ready.finished, ready.held, ready.ended, ready.steps)
+    return Ready(ready.events, [], [], ready.held, ready.ended, ready.steps)
 
 
 def forget_followers(original: Any) -> Any:
@@ -161,6 +164,15 @@ def free_the_lane_too_early(original: Any) -> Any:
     return answer
 
 
+def frees_its_lane(original: Any) -> Any:
+    def abandon(core: Core, board: Board, entry: Any, now: float) -> None:
+        original(core, board, entry, now)
+        if entry.abandoned:
+            core._leave_lane(core.active[board.peer, entry.job.id], now)
+
+    return abandon
+
+
 def all_followers_lead(original: Any) -> Any:
     def promote(board: Board, expired: Any) -> None:
         for id in expired.followers:
@@ -200,12 +212,12 @@ MUTATIONS: dict[str, Mutation] = {
     "never join": nothing(Core, "_leader"),
     "outcomes of steps are not recorded": lambda patch: patch.setitem(
         state_module.EVOLVE,  # type: ignore[arg-type]
-        core_module.Ended,
+        Ended,
         outcome_not_recorded(None),
     ),
     "the relay is not recorded": lambda patch: patch.setitem(
         state_module.EVOLVE,  # type: ignore[arg-type]
-        core_module.Sent,
+        Sent,
         relay_not_recorded(Core._evolve_sent),
     ),
     "repeats are not answered": replaced(Core, "_repeated", silent),
@@ -220,15 +232,25 @@ MUTATIONS: dict[str, Mutation] = {
     "outcomes are not passed on": nothing(Core, "_deliver"),
     "only one step of several is asked": replaced(Driver, "advance", only_the_first_step),
     "a lost link goes unnoticed": replaced(Core, "disconnected", link_always_up),
-    "nothing is quarantined": lambda patch: patch.setattr(core_module, "MAX_CRASHED_ATTEMPTS", 99),
+    "nothing is quarantined": lambda patch: patch.setattr(worker_module, "MAX_CRASHED_ATTEMPTS", 99),
     "effects without intents": lambda patch: patch.setattr(Core, "intend", lambda *args: None),
     "big bodies are forgotten at once": nothing(Board, "keep_body"),
     "changes are not remembered": nothing(Board, "_close"),
+    "nothing is undone": nothing(Core, "_undo_abandoned"),
+    "nothing is abandoned": nothing(Core, "_abandon"),
+    "a start forgets what is to be undone": nothing(Core, "_take_up_abandoned"),
+    "nobody adopts": nothing(Core, "_meet_abandoned"),
+    "an heir is not told what was there before": lambda patch: patch.setattr(
+        state_module, "is_look", lambda step: False
+    ),
+    "an abandoned saga frees its lane": replaced(Core, "_abandon", frees_its_lane),
+    "stops in good order count as crashes": nothing(Board, "pardon"),
+    "an undoing lives no longer than its job": lambda patch: patch.setattr(worker_module, "UNDO_SECONDS", -(10**6)),
 }
 
 
 def attempts() -> Iterator[Callable[[], None]]:
-    yield from SCENARIOS
+    yield from (*SCENARIOS, *ASIDE)
     for seed in range(SEEDS):
         yield lambda seed=seed: simulate(seed)
 

@@ -20,11 +20,12 @@ from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
 from openportal.errors import JobError, OpenPortalError, RunError
 from openportal.grammar.instructions import VERBS, Instruction, SyncOfferings, parse_instruction
-from openportal.templemeads.core import Core, Ready
+from openportal.templemeads.core import Core
 from openportal.templemeads.events import Received, Sent
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.lanes import conflict
 from openportal.templemeads.ledger.format import Event
+from openportal.templemeads.outbox import Ready
 from openportal.templemeads.role import Here, Role, Work
 from openportal.templemeads.state import StateImage
 
@@ -290,7 +291,7 @@ class Node:
                 self.finish(running)
 
     def stage(self, ready: Ready) -> None:
-        if ready.events or ready.sends or ready.finished or ready.held:
+        if ready.events or ready.sends or ready.held:
             self.units += 1
             self.staged.append((ready, self.now))
 
@@ -304,7 +305,7 @@ class Node:
             self.release(ready)
 
     def release(self, ready: Ready) -> None:
-        self.finished += ready.finished
+        self.finished += ready.ended
         self.held += ready.held
         for peer, command in ready.sends:
             self.world.send(self.name, name_of(peer), command)
@@ -410,7 +411,7 @@ class World:
         for sender, receiver in ((one, other), (other, one)):
             del self.queues[sender, receiver]
             if self.nodes[receiver].alive:
-                self.nodes[receiver].core.disconnected(peer_of(sender))
+                self.nodes[receiver].core.disconnected(peer_of(sender), self.now)
 
     def send(self, sender: str, receiver: str, command: Command) -> None:
         self.sent.append((sender, receiver, command))
