@@ -20,6 +20,7 @@ ELSEWHERE = {
     "cli/agents.py": "test_cli_agents.py",
     "cli/leaves.py": "test_parts.py",
     "cli/metrics_part.py": "test_bridge_part.py",
+    "cli/operator_part.py": "test_job_change.py",
     "cli/ledger_keep.py": "test_ledger_keep_command.py",
     "cli/ledger_read.py": "test_openportal_command.py",
     "cli/oneshot.py": "test_cli_oneshot.py",

@@ -12,15 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from openportal.cli.trace import WORDS
 from openportal.templemeads.events import (
+    Abandoned,
+    Adopted,
     Ended,
     Intended,
     Joined,
     Late,
     Observed,
+    Operated,
     Quarantined,
     Received,
     Sent,
+    Settled,
     Started,
     StepRefused,
 )
@@ -148,6 +153,8 @@ class Builder:
                 hop.notes.append((at, f"{event.step} could not be asked: {event.detail}"))
             case Joined():
                 hop.notes.append((at, f"not sent: it gets the outcome of {event.leader}, which asks the same"))
+            case Abandoned() | Adopted() | Operated() | Settled():
+                hop.notes.append((at, WORDS[type(event)](event)))
             case Late():
                 hop.notes.append((at, f"another outcome came later ({'complete' if event.ok else 'failed'}): not used"))
 

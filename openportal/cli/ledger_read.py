@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +125,9 @@ def replay(paths: tuple[Path, ...], until: str | None, as_json: bool) -> None:
     """The boards, the jobs that were open on them and the steps of each, as they stood at a time."""
     at, found = seconds(until), found_sources(paths)
     count = 0
-    for source in found:
-        for _, state in ledgers.of_each([source], partial(ledgers.rebuilt, source.name, until=at), complain):
-            count += 1
-            print_state(state, as_json)
+    for state in ledgers.states_of(found, complain, at):
+        count += 1
+        print_state(state, as_json)
     sys.exit(0 if count == len(found) else EXIT_BAD)
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -180,6 +181,15 @@ def rebuilt(name: str, reader: Reader, until: float | None = None) -> AgentState
             if not isinstance(recorded.event, Unknown):  # of a newer version
                 state.apply(recorded.stream, recorded.event, recorded.at)
     return state
+
+
+def states_of(
+    found: Iterable[Source], complain: Callable[[str], None], until: float | None = None
+) -> Iterator[AgentState]:
+    """The boards of each agent whose ledger can be read; complains of the others."""
+    for source in found:
+        for _, state in of_each([source], partial(rebuilt, source.name, until=until), complain):
+            yield state
 
 
 @contextmanager

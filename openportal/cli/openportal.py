@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from openportal.cli import ledger_keep
+from openportal.cli import job_change, ledger_keep
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
 from openportal.cli.job_read import job
@@ -29,6 +29,8 @@ def main() -> None:
 
 for command in ledger_keep.COMMANDS:
     ledger.add_command(command)
+for command in job_change.COMMANDS:
+    job.add_command(command)
 main.add_command(status)
 main.add_command(ledger)
 main.add_command(job)

@@ -15,11 +15,13 @@ Plain = dict[str, Any]
 def plain(state: AgentState) -> Plain:
     """Everything that is open, for programs."""
     boards = {peer: [entry_plain(entry) for entry in board.open.values()] for peer, board in state.boards.items()}
+    aside = {peer: [entry_plain(entry) for entry in board.aside.values()] for peer, board in state.boards.items()}
     return {
         "agent": state.me,
         "neighbours": dict(state.types),
         "offerings": list(state.offerings),
         "boards": boards,
+        "aside": aside,
         "ended": {peer: len(board.recent) + len(board.past) for peer, board in state.boards.items()},
     }
 
@@ -65,8 +67,9 @@ def lines(state: AgentState) -> Iterator[str]:
 
 def board_lines(state: AgentState, board: Board, peer: str) -> Iterator[str]:
     kind = state.types.get(peer, "never registered")
-    yield f"  {peer} ({kind}): {len(board.open)} open"
-    for entry in board.open.values():
+    aside = f", {len(board.aside)} set aside" if board.aside else ""
+    yield f"  {peer} ({kind}): {len(board.open)} open{aside}"
+    for entry in (*board.open.values(), *board.aside.values()):
         yield f"    {how(entry)}"
         for step, _ in steps_of(entry):
             outcome = entry.outcomes.get(step)
@@ -79,6 +82,8 @@ def how(entry: Entry) -> str:
     parts = ["from it" if entry.inbound else "to it", job.id, job.state.value]
     if entry.attempts:
         parts.append(f"attempt {entry.attempts}")
+    if entry.quarantined or entry.abandoned:
+        parts.append("in quarantine" if entry.quarantined else "to be undone")
     if entry.effects:
         parts.append(f"{entry.effects} effects")
     if entry.relay is not None:
