@@ -31,6 +31,7 @@ PURE = (
     "templemeads/job.py",
     "templemeads/events.py",
     "templemeads/board.py",
+    "templemeads/breaker.py",
     "templemeads/core.py",
     "templemeads/erasure.py",
     "templemeads/outbox.py",
@@ -43,6 +44,7 @@ PURE = (
     "cli/standing.py",
     "cli/trace.py",
     "cli/wanted.py",
+    "templemeads/turns.py",
     "templemeads/witness.py",
 )
 

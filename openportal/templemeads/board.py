@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from openportal.errors import Unavailable
+from openportal.templemeads.breaker import Breaker
 from openportal.templemeads.events import (
     Abandoned,
     Ended,
@@ -31,6 +32,7 @@ from openportal.templemeads.job import Job, State
 from openportal.templemeads.lanes import project_of
 from openportal.templemeads.ledger.format import ERASED
 from openportal.templemeads.saga import Outcome
+from openportal.templemeads.turns import Turns
 
 MAX_OPEN_JOBS = 10_000
 MAX_RECENT_JOBS = 10_000
@@ -64,6 +66,16 @@ class Entry(msgspec.Struct, gc=False):
     outcomes: dict[str, Outcome] = msgspec.field(default_factory=dict)  # step -> how it ended
     followers: list[str] = msgspec.field(default_factory=list)
 
+    @property
+    def origin(self) -> str:
+        """Who asked first: a key of the bridge, or the agent with which the path begins."""
+        return self.client or self.job.command.partition(".")[0]
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it goes out in its turn: a look that is no step of another job."""
+        return not self.changes and self.step is None
+
 
 class BoardImage(msgspec.Struct):
     """A board as it is kept in a checkpoint."""
@@ -92,6 +104,8 @@ class Board:
         self.closed: dict[str, int] = {}  # project -> order of the last change on it that ended here; "" of any
         # About the link, not stored:
         self.linked = False  # the neighbour has registered on a live link
+        self.breaker = Breaker()  # of the steps that we ask
+        self.turns = Turns()  # of the looks that we send
         self.unsent: list[str] = []  # ended here while it was not
         self.left_at = 0.0  # when the last link went down, or we started
         self.synced = False  # the neighbour has told us what it holds since we started

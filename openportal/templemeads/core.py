@@ -119,7 +119,8 @@ class Core(Worker):
         if self.types.get(peer) != agent_type:
             self._stage(AGENT_STREAM, PeerKnown(peer, agent_type), now)
         board.linked = True
-        self._ready.sends.extend((peer, command) for command in self._sync_commands(board))
+        board.breaker.answered()
+        self._ready.sends.extend((peer, command) for command in self._sync_commands(board, now))
         board.unsent.clear()
         for active, steps in self._unparked():
             self._ask_again(active, steps, now)
@@ -130,6 +131,7 @@ class Core(Worker):
         if board.linked:
             board.left_at = now
         board.linked = board.synced = False
+        board.turns.clear()
 
     def submit(self, peer: str, job: Job, client: str, now: float) -> None:
         """A client of ours asks `peer` for `job`. Raises Unavailable if the board is full or we are stopping."""
@@ -204,6 +206,8 @@ class Core(Worker):
         self._forget_deadlines()
         self._give_up_on_agents(now)
         self._undo_abandoned(now)
+        for board in self.boards.values():
+            self._next_turns(board, now)
         if self._resume_at is not None and now >= self._resume_at:
             self._resume_at = None
             self._resume_rest(now)
@@ -339,8 +343,15 @@ class Core(Worker):
         self._ready.ended.append(entry.job)
         if entry.inbound:
             self._answer(board, entry, now, tell)
-        else:
-            self._settle(board, entry, end, now)
+            return
+        if entry.step is not None and end.kind == "expired":
+            board.breaker.no_answer(now)
+        elif entry.step is not None:
+            board.breaker.answered()
+        if entry.takes_turns:
+            board.turns.leave(entry.job.id, entry.origin)
+            self._next_turns(board, now)
+        self._settle(board, entry, end, now)
 
     def _keep_body(self, board: Board, entry: Entry, end: End) -> None:
         error = None if end.kind is None else {"kind": end.kind, "message": end.result}
@@ -378,7 +389,7 @@ class Core(Worker):
             for follower in followers:
                 self._end(board, follower, end, now)
         elif followers and followers[0].job.expires > now and board.linked:  # it leads now
-            self._ready.sends.append((board.peer, {"Put": {"job": followers[0].job.to_wire()}}))
+            self._put_out(board, followers[0], now)
 
     def _deliver(self, entry: Entry, end: End, now: float) -> None:
         if entry.via is None:

@@ -95,7 +95,16 @@ class Outbox(AgentState):
         if leader is not None:
             self._stage(board_stream(board.peer), Joined(job.id, leader), now)
         elif board.linked:
-            self._ready.sends.append((board.peer, {"Put": {"job": board.open[job.id].job.to_wire()}}))
+            self._put_out(board, board.open[job.id], now)
+
+    def _put_out(self, board: Board, entry: Entry, now: float) -> None:
+        """Send a job to a neighbour that is there, now or in its turn."""
+        if not entry.takes_turns or board.turns.enter(entry.job.id, entry.origin, now):
+            self._ready.sends.append((board.peer, {"Put": {"job": entry.job.to_wire()}}))
+
+    def _next_turns(self, board: Board, now: float) -> None:
+        for id in board.turns.next(now):
+            self._ready.sends.append((board.peer, {"Put": {"job": board.open[id].job.to_wire()}}))
 
     def _leader(self, board: Board, job: Job, subject: str | None) -> str | None:
         """The open job whose outcome answers this one too: the same words, and nothing has changed in between."""
@@ -120,9 +129,17 @@ class Outbox(AgentState):
         self._ready.ended.append(refused)
         self._ready.sends.append((board.peer, {"Update": {"job": refused.to_wire()}}))
 
-    def _sync_commands(self, board: Board) -> Iterator[Wire]:
-        """Our side of the board: what we wait for, and what ended while the neighbour was away; in pieces."""
-        jobs = [entry.job for entry in board.outbound()]
+    def _sync_commands(self, board: Board, now: float) -> Iterator[Wire]:
+        """Our side of the board: what we wait for, and what ended while the neighbour was away; in pieces.
+
+        Looks beyond their turn are not in it. The neighbour may have them from before; it goes on with those by itself.
+        """
+        board.turns.clear()
+        jobs = [
+            entry.job
+            for entry in board.outbound()
+            if not entry.takes_turns or board.turns.enter(entry.job.id, entry.origin, now)
+        ]
         jobs += [job for id in board.unsent if (job := board.find(id)) is not None]
         piece: list[Wire] = []
         size = 0

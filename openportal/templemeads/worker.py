@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from openportal.errors import Expired, InvalidJob, OpenPortalError, Unroutable
 from openportal.grammar.destination import Position
 from openportal.grammar.instructions import split_command
-from openportal.paddington.peer import AGENT_TYPES
+from openportal.paddington.peer import AGENT_TYPES, LEAF_TYPES
 from openportal.templemeads.board import Board, Entry
 from openportal.templemeads.events import (
     Abandoned,
@@ -220,6 +220,13 @@ class Worker(Outbox):
         board = self._agent(ask.agent, active.board.zone)
         if board is None:
             return self._park(active, name, ask, now)
+        is_leaf = (
+            self.types.get(board.peer) in LEAF_TYPES
+        )  # behind any other stand many systems, and one of them is slow
+        if is_leaf and not ask.undo and not board.breaker.lets_through(now):
+            why = f"{board.name} has not answered the last {board.breaker.expired} times: it is not asked for a while"
+            self._refuse_step(active, name, "unavailable", why, now)
+            return True
         job = self._step_job(entry, name, ask, board, asked, now)
         self._send_out(
             board, job, now, subject=subject_of(ask.instruction), via=active.board.peer, parent=entry.job.id, step=name

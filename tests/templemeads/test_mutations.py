@@ -134,7 +134,7 @@ def other_ids(original: Any) -> Any:
 
 
 def nothing_in_sync(original: Any) -> Any:
-    return lambda core, board: iter([{"Sync": {"state": {"jobs": []}}}])
+    return lambda core, board, now: iter([{"Sync": {"state": {"jobs": []}}}])
 
 
 def ends_again(original: Any) -> Any:
