@@ -29,7 +29,7 @@ from openportal.errors import ConfigError
 from openportal.paddington.files import write_private
 from openportal.paddington.peer import LEAF_TYPES
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 HOST = "127.0.0.1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,21 @@ from rich.console import Console
 from rich.table import Table
 
 from openportal.cli import ledgers
+from openportal.cli.operator_part import operator_folder
 from openportal.cli.options import EXIT_BAD, JSON, PATHS, complain, moment
 from openportal.cli.settings import Word
 from openportal.errors import LedgerError
 from openportal.paddington.config import AgentConfig, default_folder
+from openportal.templemeads.clocks import SKEW_TOLD_SECONDS
+from openportal.templemeads.operators import Request, ask
 
 PIPE_COLUMNS = 240
+MEBIBYTE = 1024 * 1024
+STUCK = {
+    "jobs": "jobs are open for more than a minute: see `openportal job list --older 60`",
+    "overrun": "jobs ended while a leaf is still at work on them",
+    "in_quarantine": "jobs are in quarantine: see `openportal job list`, then retry or resolve them",
+}
 
 
 @click.command(cls=Word)
@@ -31,6 +40,9 @@ def status(paths: tuple[Path, ...], as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
     else:
         Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(status_table(found))
+        for one in found:
+            for words in concerns(one["health"] or {}):
+                click.echo(f"{one['name']}: {words}")
     for one in found:
         if one["error"]:
             complain(f"{one['name']}: {one['error']}")
@@ -54,7 +66,8 @@ def status_of(config: AgentConfig) -> dict[str, Any]:
     state = "running" if pid else "stopped" if config.ledger.url is None else "unknown"
     found: dict[str, Any] = {
         "name": config.service.name, "type": config.agent, "pid": pid, "state": state,
-        "ledger_id": None, "generation": None, "events": 0, "bytes": 0, "last_event": None, "open": {}, "error": None,
+        "ledger_id": None, "generation": None, "events": 0, "bytes": 0, "last_event": None, "open": {},
+        "health": None, "error": None,
     }  # fmt: skip
     if not ledgers.is_started(config):
         return {**found, "state": "never started"}
@@ -66,7 +79,39 @@ def status_of(config: AgentConfig) -> dict[str, Any]:
     except LedgerError as error:
         return {**found, "error": str(error)}
     open_jobs = {board.peer: len(board.open) for board in boards.values() if board.open}
+    found |= {"health": health_of(config) if pid else None}
     return {
         **found, "ledger_id": stats.ledger_id, "generation": stats.generation, "events": stats.events,
         "bytes": stats.bytes, "last_event": None if last is None else moment(last), "open": open_jobs,
     }  # fmt: skip
+
+
+def health_of(config: AgentConfig) -> dict[str, Any] | None:
+    """What a running agent says of itself; None if it cannot be asked."""
+    try:
+        answer = ask(operator_folder(config), Request("health"))
+    except OSError:
+        return None
+    return answer.said if answer.ok and isinstance(answer.said, dict) else None
+
+
+def concerns(health: Mapping[str, Any]) -> Iterator[str]:
+    """What an operator should look at, in sentences."""
+    ledger, stuck = health.get("ledger", {}), health.get("stuck", {})
+    if ledger.get("low_space"):
+        free = ledger["free_bytes"] // MEBIBYTE
+        yield f"the disk of its ledger is nearly full ({free} MiB left): no new jobs are taken"
+    for peer, state in health.get("links", {}).items():
+        if state == "down":
+            yield f"there is no link to {peer}"
+    for peer in health.get("breakers", ()):
+        yield f"{peer} did not answer and is not asked for a while"
+    for peer, seen in health.get("neighbours", {}).items():
+        skew = seen.get("skew_seconds")
+        if skew is not None and abs(skew) >= SKEW_TOLD_SECONDS:
+            yield f"the clock of {peer} is {abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}"
+        if seen.get("engine") == health["engine"] and seen.get("version") != health["version"]:
+            yield f"{peer} speaks version {seen['version']}, and this agent {health['version']}"
+    for what, words in STUCK.items():
+        if stuck.get(what):
+            yield f"{stuck[what]} {words}"

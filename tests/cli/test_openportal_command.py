@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from openportal.cli.facility import CHAIN, MEMBERS, Facility, free_ports
 from openportal.cli.ledger_read import text_line
 from openportal.cli.openportal import main
-from openportal.cli.status import status_table
+from openportal.cli.status import concerns, status_table
 from openportal.cli.trace import Line
 from openportal.templemeads.events import EVENTS
 from openportal.templemeads.ledger import Ledger, Settings
@@ -150,6 +150,41 @@ def test_open_jobs_are_told_by_neighbour(facility: Facility) -> None:
     assert status(facility.config("bridge"))["bridge"]["open"] == {"brics@default": 1}
     facility.start(["slurm"])
     until(lambda: status(facility.config("bridge"))["bridge"]["open"] == {}, "it ends")
+
+
+def test_a_running_agent_says_what_troubles_it(facility: Facility) -> None:
+    until(lambda: (status(facility.config("aip1"))["aip1"]["health"] or {}).get("neighbours"), "a clock was looked at")
+    health = status(facility.config("aip1"))["aip1"]["health"]
+    assert {"brics@default", "clusters@default"} >= set(health["neighbours"])
+    for seen in health["neighbours"].values():
+        assert abs(seen["skew_seconds"]) <= seen["round_trip_ms"] / 1000
+        assert seen["version"] == health["version"]
+    assert health["ledger"]["free_bytes"] > 0
+    assert list(concerns(health)) == []
+
+
+def test_concerns_are_sentences() -> None:
+    health = {
+        "engine": "templemeads", "version": "0.94.0",
+        "ledger": {"low_space": True, "free_bytes": 3 * 1024 * 1024},
+        "links": {"a@z": "up", "b@z": "down"},
+        "breakers": ["fs@z"],
+        "neighbours": {
+            "a@z": {"engine": "templemeads", "version": "0.93.0", "skew_seconds": -6.04},
+            "c@z": {"engine": "other", "version": "1", "skew_seconds": None},
+        },
+        "stuck": {"jobs": 2, "overrun": 0, "in_quarantine": 1},
+    }  # fmt: skip
+    assert list(concerns(health)) == [
+        "the disk of its ledger is nearly full (3 MiB left): no new jobs are taken",
+        "there is no link to b@z",
+        "fs@z did not answer and is not asked for a while",
+        "the clock of a@z is 6.0 s behind",
+        "a@z speaks version 0.93.0, and this agent 0.94.0",
+        "2 jobs are open for more than a minute: see `openportal job list --older 60`",
+        "1 jobs are in quarantine: see `openportal job list`, then retry or resolve them",
+    ]
+    assert list(concerns({})) == []
 
 
 def test_status_of_agents_that_stopped(stopped: Facility) -> None:

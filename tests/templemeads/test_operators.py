@@ -134,13 +134,19 @@ async def test_too_much_and_too_many_are_cut_off(running: Running) -> None:
         with short_name(running.folder) as name:
             held.append(await asyncio.open_unix_connection(name))
     await asyncio.sleep(0.05)
-    with pytest.raises((ConnectionError, AssertionError)):
-        assert (await running.ask("health")).ok
+    assert not await answers(running)
     for _, writer in held:
         writer.close()
     async with asyncio.timeout(5):
-        while not (await running.ask("health")).ok:  # noqa: ASYNC110  # it frees a place when it sees them gone
+        while not await answers(running):  # noqa: ASYNC110  # it frees a place when it sees them gone
             await asyncio.sleep(0.01)
+
+
+async def answers(running: Running) -> bool:
+    try:
+        return (await running.ask("health")).ok
+    except ConnectionError:
+        return False
 
 
 async def test_the_socket_of_an_agent_that_was_killed_is_replaced(tmp_path: Path) -> None:

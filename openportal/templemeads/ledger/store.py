@@ -196,6 +196,14 @@ class Ledger:
                 self._backend.keep_reserve()
         return self._low_space
 
+    def free_bytes(self) -> int | None:
+        """Space left on the ledger's disk; None where only the database's host knows."""
+        return self._backend.free_bytes()
+
+    def size_bytes(self) -> int | None:
+        """What the log takes on its disk; None where only the database's host knows."""
+        return None if self._backend.threaded else self._backend.used_bytes()
+
     # Reading, before the first submit
 
     def checkpoint(self) -> bytes | None:
