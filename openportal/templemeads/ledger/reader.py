@@ -33,6 +33,7 @@ from openportal.templemeads.ledger.subjects import Subjects
 from openportal.templemeads.ledger.tables import ReadBackend, Segment
 
 VALUES_A_QUERY = 500
+SUBJECTS_READ = 20_000  # keys at hand: whoever reads a whole log meets everybody
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +108,7 @@ class Reader:
     def __init__(self, backend: ReadBackend, events: Iterable[type[Event]]) -> None:
         self._backend = backend
         self.meta = self._meta()
-        self._decoder = Decoder(backend, codecs(events, {}), Subjects(backend, 0), tolerant=True)
+        self._decoder = Decoder(backend, codecs(events, {}), Subjects(backend, 0, SUBJECTS_READ), tolerant=True)
 
     def __enter__(self) -> Self:
         return self
