@@ -89,6 +89,7 @@ class AgentControl:
         self.usage = ProcessUsage()
         self.notifications = NotificationStatistics()
         self.clocks = Clocks()
+        agent.core.skew = self.clocks.skew
         self.started = agent.clock()
         self.restart_requested = asyncio.Event()
         self.on_notification: Callable[[Json], None] = lambda notification: None
