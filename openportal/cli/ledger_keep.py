@@ -25,7 +25,6 @@ from openportal.templemeads.ledger import Ledger, Reader, Recorded
 
 SHOWN_POSITIONS = 10
 AGENT = click.argument("agent", type=FILE)
-NEW_FILE = click.Path(path_type=Path)
 
 
 def one_source(path: Path) -> Source:
@@ -49,7 +48,7 @@ def refuse_running(found: Sequence[Source]) -> None:
 
 @click.command(cls=Word)
 @AGENT
-@click.argument("file", type=NEW_FILE)
+@click.argument("file", type=FILE)
 def backup(agent: Path, file: Path) -> None:
     """Copy the ledger of AGENT into a new FILE, consistently, while the agent runs or not."""
     report = ledger.backup(one_source(agent).settings, file)
@@ -68,7 +67,7 @@ def restore(agent: Path, file: Path, other: bool) -> None:
 
 @click.command(cls=Word)
 @PATHS
-@click.option("--to", "folder", type=NEW_FILE, help="Folder of the archive; `archive` beside the ledger unless given.")
+@click.option("--to", "folder", type=FILE, help="Folder of the archive; `archive` beside the ledger unless given.")
 def archive(paths: tuple[Path, ...], folder: Path | None) -> None:
     """Write the sealed segments of each ledger that are not in the archive yet."""
     found = found_sources(paths)

@@ -15,7 +15,7 @@ from openportal.cli.wanted import Wanted
 from openportal.paddington.config import default_folder
 
 EXIT_BAD = 1
-FILE = click.Path(path_type=Path, exists=True)
+FILE = click.Path(path_type=Path)
 PATHS = click.argument("paths", nargs=-1, type=FILE)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
