@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from openportal.cli import account, ledgers
-from openportal.cli.job_read import Facility
+from openportal.cli.job_read import Logs
 from openportal.cli.ledgers import Source
 from openportal.templemeads.events import EVENTS, Ended, Intended, Observed, Received, Sent, Started, board_stream
 from openportal.templemeads.ledger import Event, Ledger, Settings, backup
@@ -114,8 +114,8 @@ def timed(label: str, work: Callable[[], object]) -> None:
 
 
 def explain(sources: list[Source], what: str) -> str:
-    facility = Facility(sources)
-    roots = account.build(facility.family(facility.jobs_of(what)))
+    logs = Logs(sources)
+    roots = account.build(logs.family(logs.jobs_of(what)))
     lines = sum(len(list(account.lines(root))) for root in roots[-3:])
     return f"{len(roots)} jobs, {lines} lines"
 
@@ -135,20 +135,29 @@ def replay(sources: list[Source], until: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=1_000_000, help="in all eight logs together")
+    parser.add_argument("--folder", type=Path, help="keep the logs here, or measure those that are here already")
     arguments = parser.parse_args()
+    if arguments.folder is not None:
+        measure(arguments.folder, arguments.events)
+        return
     with tempfile.TemporaryDirectory(prefix="openportal-bench-") as folder:
-        sources = asyncio.run(write(Path(folder), arguments.events))
-        sizes = [stats for _, stats in ledgers.of_each(sources, lambda reader: reader.stats(), print)]
-        jobs = min(one.events for one in sizes) / EVENTS_AT_THE_BRIDGE
-        print(f"{sum(s.events for s in sizes):,} events, {sum(s.bytes for s in sizes) / 1e6:.0f} MB")
-        first = id_of("job 0")
-        for label in ("explain the first job", "the same again"):
-            timed(label, lambda: explain(sources, first))
-        timed("explain a user", lambda: explain(sources, "user7.project7.brics"))
-        timed("verify", lambda: verify(sources))
-        timed("replay to the end", lambda: replay(sources, BEGIN + jobs))
-        timed("replay to the middle", lambda: replay(sources, BEGIN + jobs / 2))
-        timed("backup of the biggest", lambda: backup(biggest(sources), Path(folder) / "copy").events)
+        measure(Path(folder), arguments.events)
+
+
+def measure(folder: Path, events: int) -> None:
+    sources = ledgers.sources([folder]) if (folder / "bridge").exists() else asyncio.run(write(folder, events))
+    sizes = [stats for _, stats in ledgers.of_each(sources, lambda reader: reader.stats(), print)]
+    jobs = min(one.events for one in sizes) / EVENTS_AT_THE_BRIDGE
+    print(f"{sum(one.events for one in sizes):,} events, {sum(one.bytes for one in sizes) / 1e6:.0f} MB")
+    for label in ("explain the first job", "the same again"):
+        timed(label, lambda: explain(sources, id_of("job 0")))
+    timed("explain a user", lambda: explain(sources, "user7.project7.brics"))
+    timed("verify", lambda: verify(sources))
+    timed("replay to the end", lambda: replay(sources, BEGIN + jobs))
+    timed("replay to the middle", lambda: replay(sources, BEGIN + jobs / 2))
+    copy = folder / "copy"
+    timed("backup of the biggest", lambda: backup(biggest(sources), copy).events)
+    copy.unlink()
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
 
 

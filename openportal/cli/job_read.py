@@ -39,8 +39,8 @@ def job() -> None:
 @click.option("--last", type=click.IntRange(1), default=EXPLAINED, show_default=True, help="How many jobs at most.")
 def explain(what: str, paths: tuple[Path, ...], last: int) -> None:
     """What became of WHAT and why: a job, or the last jobs about a user or a project."""
-    facility = Facility(found_sources(paths))
-    roots = account.build(facility.family(facility.jobs_of(what)))[-last:]
+    logs = Logs(found_sources(paths))
+    roots = account.build(logs.family(logs.jobs_of(what)))[-last:]
     if not roots:
         raise InvalidJob(f"no log tells of {what}: name the agents that know it, and the identifier in full")
     for root in roots:
@@ -48,7 +48,7 @@ def explain(what: str, paths: tuple[Path, ...], last: int) -> None:
         for text in account.lines(root):
             click.echo(visible(text))
         click.echo(visible(account.why(root)) + "\n")
-    sys.exit(EXIT_BAD if facility.unread else 0)
+    sys.exit(EXIT_BAD if logs.unread else 0)
 
 
 @job.command(cls=Word)
@@ -57,13 +57,13 @@ def explain(what: str, paths: tuple[Path, ...], last: int) -> None:
 @JSON
 def show(what: str, paths: tuple[Path, ...], as_json: bool) -> None:
     """Every event of the job WHAT and of what was asked on its behalf, in order of time."""
-    facility = Facility(found_sources(paths))
-    records = facility.family(facility.jobs_of(what))
+    logs = Logs(found_sources(paths))
+    records = logs.family(logs.jobs_of(what))
     print_lines(sorted(trace.line(agent, one) for agent, some in records.items() for one in some), as_json)
-    sys.exit(EXIT_BAD if facility.unread else 0)
+    sys.exit(EXIT_BAD if logs.unread else 0)
 
 
-class Facility:
+class Logs:
     """The ledgers of several agents, asked about a few jobs without reading everything."""
 
     def __init__(self, sources: Sequence[Source]) -> None:

@@ -61,7 +61,7 @@ def backup(agent: Path, file: Path) -> None:
 @click.option("--other", is_flag=True, help="Also if the ledger that is there is another one.")
 def restore(agent: Path, file: Path, other: bool) -> None:
     """Make the backup FILE the ledger of AGENT, with a new generation; what was there is moved aside."""
-    generation, aside = ledger.restore(ledgers.source_of(ledgers.configs([agent])[0]).settings, file, other)
+    generation, aside = ledger.restore(one_source(agent).settings, file, other)
     click.echo(f"restored as generation {generation}" + (f"; what was there is in {aside}" if aside else ""))
 
 

@@ -25,7 +25,7 @@ from openportal.grammar.destination import Position
 from openportal.grammar.instructions import split_command
 from openportal.paddington.peer import LEAF_TYPES
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry
-from openportal.templemeads.erasure import owner_of
+from openportal.templemeads.erasure import owner_of, owner_of_effect
 from openportal.templemeads.events import (
     AGENT_STREAM,
     AgentStarted,
@@ -178,7 +178,8 @@ class Core(Worker):
         if entry is None:
             raise Expired("the job ended before this step")
         number = entry.effects + 1
-        self._stage(board_stream(peer), Intended(id, number, action, entry.subject, sayable(target)), now)
+        owner = owner_of_effect(entry.subject, id)
+        self._stage(board_stream(peer), Intended(id, number, action, owner, sayable(target)), now)
         return number
 
     def observe(self, peer: str, id: str, number: int, detail: str | None, now: float) -> None:
@@ -186,7 +187,8 @@ class Core(Worker):
         job = self.board(peer).find(id)
         subject = subject_of(job.command.partition(" ")[2]) if job is not None else None
         detail = None if detail is None else sayable(detail)
-        self._stage(board_stream(peer), Observed(id, number, detail is None, subject, detail), now)
+        owner = owner_of_effect(subject, id)
+        self._stage(board_stream(peer), Observed(id, number, detail is None, owner, detail), now)
 
     def offer(self, destinations: list[str], now: float) -> None:
         """The offerings of our portal's software are now these."""

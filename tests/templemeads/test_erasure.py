@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from openportal.templemeads.erasure import names, naming, owner_of, redacted
+from openportal.templemeads.erasure import names, naming, owner_of, owner_of_effect, redacted
 from openportal.templemeads.events import Received
 from openportal.templemeads.ledger import ERASED
 
@@ -31,6 +31,12 @@ def test_an_answer_that_may_name_several_people_has_a_key_of_its_own(
     assert owner_of(subject, "j", result, result_type) == owner
 
 
+def test_an_effect_of_a_project_has_a_key_of_its_own() -> None:
+    assert owner_of_effect(ALICE, "j") == ALICE
+    assert owner_of_effect("demo.brics", "j") == "job:j"
+    assert owner_of_effect(None, "j") is None
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -41,7 +47,13 @@ def test_an_answer_that_may_name_several_people_has_a_key_of_its_own(
         (f"x.{ALICE}", False),
         (f"{ALICE}2", False),
         (f"{ALICE}.isambard", False),
-        ("alice.demo", False),
+        ("alice.demo", True),
+        ("/home/demo/alice.demo", True),
+        ("users/demo.brics/alice", True),
+        ("users/demo.brics/alice2", False),
+        ("xdemo.brics/alice", False),
+        ("alice.demo2", False),
+        ("alice", False),
     ],
 )
 def test_a_name_is_found_and_no_longer_one(text: str, found: bool) -> None:

@@ -41,11 +41,11 @@ def backup(settings: Settings, file: Path) -> Report:
     if file.exists():
         raise LedgerError(f"{file} exists: name a new file")
     partial = file.with_name(f"{file.name}.partial")
-    copy(source, partial)
     try:
+        copy(source, partial)
         report = checked(partial)
-    except LedgerError:
-        partial.unlink()
+    except BaseException:
+        partial.unlink(missing_ok=True)
         raise
     partial.rename(file)
     sync_folder(file.parent)
