@@ -433,6 +433,7 @@ async def measured(folder: Path) -> list[Metric]:
     agent.control = control
     await agent.start()
     agent.core.board("aip1@default")
+    control.clocks.answered("aip1@default", control.own_health(), agent.clock(), agent.clock())
     agent.links.stats.rejected["FrameError"] = agent.links.stats.refused["HandshakeError"] = 1
     found = list(Collector(agent, control).collect())
     await agent.stop()

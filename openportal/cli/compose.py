@@ -13,6 +13,7 @@ import structlog
 from openportal.agents.instance import InstanceRole
 from openportal.agents.portal import PortalRole
 from openportal.agents.roles import LeafRole, RelayRole
+from openportal.cli.operator_part import OperatorPart
 from openportal.errors import ConfigError, LedgerCorrupt, LedgerError, UnknownEvent
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
@@ -150,7 +151,7 @@ async def serve_once(config: AgentConfig, command: str, stopping: asyncio.Event)
 
 def parts_of(config: AgentConfig, agent: Agent, control: AgentControl) -> list[Part]:
     """What runs beside the agent; each part is loaded only where it is wanted."""
-    parts: list[Part] = []
+    parts: list[Part] = [OperatorPart(config, agent, control)]
     if config.metrics.port is not None:
         from openportal.cli.metrics_part import MetricsPart
 

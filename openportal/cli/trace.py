@@ -90,29 +90,6 @@ def line(agent: str, recorded: Recorded) -> Line:
     )
 
 
-class Wanted(NamedTuple):
-    """Which events to show; None means any."""
-
-    jobs: Collection[str] | None = None
-    user: str | None = None
-    project: str | None = None
-    peer: str | None = None
-    since: float | None = None
-    until: float | None = None
-
-    def matches(self, recorded: Recorded) -> bool:
-        event = recorded.event
-        subject = getattr(event, "subject", None)
-        return (
-            (self.jobs is None or getattr(event, "id", None) in self.jobs)
-            and (self.user is None or subject == self.user)
-            and (self.project is None or subject == self.project or str(subject).endswith(f".{self.project}"))
-            and (self.peer is None or recorded.stream.startswith(f"board:{self.peer}@"))
-            and (self.since is None or recorded.at >= self.since)
-            and (self.until is None or recorded.at < self.until)
-        )
-
-
 def family(ledgers: Mapping[str, Iterable[Recorded]], job: str, known: Collection[str] = ()) -> set[str]:
     """The job and every job that was asked on its behalf, over all agents; `known` are some that were found before."""
     sent = [

@@ -1,6 +1,7 @@
 """The commands between agents that are not about jobs, and what an agent keeps count of for them.
 
-    HealthCheck {visited}            -> HealthResponse {health}       to everyone not visited, each hop adds itself
+    HealthCheck {visited, alone}     -> HealthResponse {health}       to everyone not visited, each hop adds itself;
+                                                                      `alone` (ours) means the one that is asked only
     DiagnosticsRequest {destination} -> DiagnosticsResponse {report}  along a path, each hop strips its first element
     Restart {restart_type, destination}                               along a path, nobody answers
     Notify {notification}                                             along a path, nobody answers (notifications.py)
@@ -36,6 +37,7 @@ from openportal.paddington.peer import LEAF_TYPES
 from openportal.templemeads import diagnostics, health
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.board import Board
+from openportal.templemeads.clocks import SKEW_TOLD_SECONDS, Clocks
 from openportal.templemeads.diagnostics import Memory
 from openportal.templemeads.events import Quarantined, Received, Sent
 from openportal.templemeads.health import Json, ProcessUsage, Totals
@@ -46,6 +48,9 @@ from openportal.templemeads.notifications import Arrived, Deliver, Place, ToBrid
 HEALTH_WAIT_SECONDS = 0.5
 HEALTH_WAIT_LESS_PER_HOP_SECONDS = 0.08
 HEALTH_WAIT_MIN_SECONDS = 0.1
+FIRST_LOOK_SECONDS = 5.0
+LOOK_EVERY_SECONDS = 60.0
+CLOCK_WAIT_SECONDS = 2.0
 DIAGNOSTICS_WAIT_PER_HOP_SECONDS = 0.5
 DIAGNOSTICS_WAIT_MAX_SECONDS = 3.0
 COMMIT_WAIT_SECONDS = 5.0
@@ -73,6 +78,8 @@ class AgentControl:
         self.memory = Memory()
         self.usage = ProcessUsage()
         self.notifications: Counter[str] = Counter()  # received, sent, failed
+        self.clocks = Clocks()
+        agent.core.skew = self.clocks.skew
         self.started = agent.clock()
         self.restart_requested = asyncio.Event()
         self.on_notification: Callable[[Json], None] = lambda notification: None
@@ -81,6 +88,7 @@ class AgentControl:
         self._asked: dict[Key, list[asyncio.Future[Json | None]]] = {}
         self._held: dict[str, deque[tuple[float, Json]]] = {}  # peer -> (until when, command)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looks: dict[str, asyncio.TimerHandle] = {}  # peer -> when we look at its clock next
 
     # --- what the agent tells -----------------------------------------------------------------------------------------
 
@@ -88,7 +96,7 @@ class AgentControl:
         """A command of a neighbour. Raises OpenPortalError to refuse it."""
         match kind:
             case "HealthCheck":
-                self._health_asked(peer, body.get("visited"))
+                self._health_asked(peer, body.get("visited"), body.get("alone") is True)
             case "HealthResponse":
                 self._answered("health", peer, health.checked(body.get("health")), "name")
             case "DiagnosticsRequest":
@@ -144,7 +152,8 @@ class AgentControl:
         return agents[index - 1] if index else next(iter(agents[1:]), None)
 
     def registered(self, peer: str) -> None:
-        """A neighbour is there: it is told what waited for it."""
+        """A neighbour is there: it is told what waited for it, and its clock is looked at now and then."""
+        self._look_later(peer, FIRST_LOOK_SECONDS)
         held = self._held.pop(peer, None)
         if held is not None:
             self._drop_old(peer, held)
@@ -153,10 +162,43 @@ class AgentControl:
 
     def disconnected(self, peer: str) -> None:
         """The link is gone, and with it what was asked over it."""
+        self.clocks.forget(peer)
+        look = self._looks.pop(peer, None)
+        if look is not None:
+            look.cancel()
         for key, waiting in self._asked.items():
             if key[1] == peer:
                 for future in waiting:
                     resolve(future, None)
+
+    # --- clocks -------------------------------------------------------------------------------------------------------
+
+    def _look_later(self, peer: str, seconds: float) -> None:
+        if self.agent.role.agent_type not in LEAF_TYPES and not self._is_other_portal(peer):
+            before = self._looks.get(peer)
+            if before is not None:
+                before.cancel()
+            loop = asyncio.get_running_loop()
+            self._looks[peer] = loop.call_later(seconds, lambda: self._spawn(self._look_at_clock(peer)))
+
+    async def _look_at_clock(self, peer: str) -> None:
+        """Ask a neighbour alone for its health. Ours then answer at once, others once those below them have."""
+        board, agent = self.agent.core.board(peer), self.agent
+        visited = list(dict.fromkeys((agent.name, *(known.name for known in agent.core.boards.values()))))
+        visited.remove(board.name)
+        command = {"HealthCheck": {"visited": visited[:MAX_VISITED], "alone": True}}
+        sent = agent.clock()
+        answer = await self._ask(("health", peer, board.name), command, CLOCK_WAIT_SECONDS)
+        if answer is not None:
+            self.clocks.answered(peer, answer, sent, agent.clock())
+            self._tell_skew(peer)
+        if board.linked:
+            self._look_later(peer, LOOK_EVERY_SECONDS)
+
+    def _tell_skew(self, peer: str) -> None:
+        skew = self.clocks.skew(peer)
+        if skew is not None and abs(skew) >= SKEW_TOLD_SECONDS:
+            self._log.warning("clocks differ", peer=peer, ahead_seconds=round(skew, 3))
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -230,7 +272,7 @@ class AgentControl:
 
     def own_health(self) -> Json:
         """How this agent alone is."""
-        return health.own_health(self.agent, self.totals, self.usage, self.started)
+        return health.own_health(self.agent, self.totals, self.usage, self.started, self.clocks)
 
     def _below(self, visited: Sequence[str]) -> list[Board]:
         """Whom to ask for their health."""
@@ -242,14 +284,14 @@ class AgentControl:
             if board.linked and board.name not in visited and not self._is_other_portal(board.peer)
         ]
 
-    def _health_asked(self, peer: str, visited: Any) -> None:
+    def _health_asked(self, peer: str, visited: Any, alone: bool) -> None:
         if self._is_other_portal(peer):
             self._log.debug("portals do not ask portals for health", peer=peer)
             return
         asker = peer.rpartition("@")[0]
         names = [name for name in visited if isinstance(name, str)] if isinstance(visited, list) else []
         names = list(dict.fromkeys((*names[:MAX_VISITED], asker)))
-        if self._below(names) and len(self._tasks) < MAX_PENDING:
+        if not alone and self._below(names) and len(self._tasks) < MAX_PENDING:
             self._spawn(self._answer_health(peer, names))
         else:
             self.agent.send(peer, {"HealthResponse": {"health": self.own_health()}})

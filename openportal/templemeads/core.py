@@ -14,7 +14,7 @@ and in each the first terminal state is Ended on every board that the job is on,
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -25,6 +25,7 @@ from openportal.grammar.destination import Position
 from openportal.grammar.instructions import split_command, subject_of
 from openportal.paddington.peer import LEAF_TYPES
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry
+from openportal.templemeads.erasure import owner_of, owner_of_effect
 from openportal.templemeads.events import (
     AGENT_STREAM,
     AgentStarted,
@@ -58,6 +59,7 @@ class Core(Worker):
     def __init__(self, me: str, role: Role, neighbours: Iterable[str]) -> None:
         super().__init__(me, role, neighbours)
         self.draining: str | None = None  # why no new job is taken
+        self.skew: Callable[[str], float | None] = lambda peer: None  # by how much a neighbour's clock is ahead
         self.full: str | None = None  # why no new job is taken, except what leaves ask in the middle of one
         self.doubts: dict[str, str] = {}  # peer -> what is odd about its log
         self._resume_at: float | None = None
@@ -176,7 +178,8 @@ class Core(Worker):
         if entry is None:
             raise Expired("the job ended before this step")
         number = entry.effects + 1
-        self._stage(board_stream(peer), Intended(id, number, action, entry.subject, sayable(target)), now)
+        owner = owner_of_effect(entry.subject, id)
+        self._stage(board_stream(peer), Intended(id, number, action, owner, sayable(target)), now)
         return number
 
     def observe(self, peer: str, id: str, number: int, detail: str | None, now: float) -> None:
@@ -184,7 +187,8 @@ class Core(Worker):
         job = self.board(peer).find(id)
         subject = subject_of(job.command.partition(" ")[2]) if job is not None else None
         detail = None if detail is None else sayable(detail)
-        self._stage(board_stream(peer), Observed(id, number, detail is None, subject, detail), now)
+        owner = owner_of_effect(subject, id)
+        self._stage(board_stream(peer), Observed(id, number, detail is None, owner, detail), now)
 
     def offer(self, destinations: list[str], now: float) -> None:
         """The offerings of our portal's software are now these."""
@@ -254,7 +258,7 @@ class Core(Worker):
         if job.expires <= now:
             raise Expired(
                 f"the job expired {now - job.expires:.0f} s before it came to {self.me}:"
-                " it waited too long on its way, or the clocks differ"
+                f" it waited too long on its way, or the clocks differ{self._skew_words(board)}"
             )
         destination, text = split_command(job.command)
         position = destination.position(self.me, board.name)
@@ -331,7 +335,8 @@ class Core(Worker):
         if end.kind == "expired" and entry.inbound:
             self._abandon(board, entry, now)
         version = max(end.version, entry.job.terminal_version)
-        event = Ended(entry.job.id, version, entry.subject, end.result, end.result_type, end.kind)
+        owner = owner_of(entry.subject, entry.job.id, end.result, end.result_type)
+        event = Ended(entry.job.id, version, owner, end.result, end.result_type, end.kind)
         if end.result is not None and len(end.result) > MAX_STORED_RESULT_BYTES:
             size, digest = len(end.result), sha256(end.result.encode()).hexdigest()
             event = msgspec.structs.replace(event, result=None, size=size, sha256=digest)
@@ -427,6 +432,15 @@ class Core(Worker):
             if entry is not None and entry.job.expires <= now:
                 self._end(self.board(peer), entry, End(self._why_expired(peer, entry), None, "expired"), now)
 
+    def _skew_words(self, board: Board) -> str:
+        """What is known of a neighbour's clock, for a sentence about time."""
+        skew = self.skew(board.peer)
+        if skew is None:
+            return ""
+        if skew == 0:
+            return f"; the clock of {board.name} agrees with ours"
+        return f"; the clock of {board.name} is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} ours"
+
     def _forget_deadlines(self) -> None:
         """Most jobs end long before they expire: keep the deadlines of those that are open."""
         if len(self._deadlines) > MAX_IDLE_DEADLINES + 2 * sum(len(board.open) for board in self.boards.values()):
@@ -439,10 +453,12 @@ class Core(Worker):
 
     def _why_expired(self, peer: str, entry: Entry) -> str:
         lived = entry.job.expires - entry.job.created
-        if not entry.inbound:
-            return f"the job expired after {lived} s: {self.me} had no answer from {self.board(peer).name}"
-        if entry.relay is not None:
-            return f"the job expired after {lived} s: {self.me} waited for {entry.relay.rpartition('@')[0]}"
+        waited_for = entry.relay if entry.inbound else peer
+        if waited_for is not None:
+            board = self.board(waited_for)
+            verb = "waited for" if entry.inbound else "had no answer from"
+            clocks = self._skew_words(board) if self.skew(waited_for) else ""
+            return f"the job expired after {lived} s: {self.me} {verb} {board.name}{clocks}"
         done = [step for step, outcome in entry.outcomes.items() if outcome.ok]
         steps = f"; done by then: {', '.join(done)}" if done else ""
         return f"the job expired after {lived} s at {self.me}{steps}"

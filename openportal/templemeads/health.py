@@ -3,8 +3,12 @@
 `AgentHealth` lists what everyone in this network needs of it; readers refuse one that lacks a field, so what a
 neighbour sends is looked through (`checked`) before it is handed on. Beyond that ours says, and others ignore:
 
-    ledger        {id, generation, head, position, units, last_commit_ms, low_space}
+    ledger        {id, generation, head, position, units, last_commit_ms, low_space, free_bytes, size_bytes,
+                  growth_bytes_per_day}
     links         {name@zone: "up" | "down"}
+    neighbours    {name@zone: {engine, version, skew_seconds, round_trip_ms}}, of those that answered (clocks.py)
+    breakers      [name@zone] of leaves that are not asked for a while, because they did not answer
+    stuck         {jobs, oldest_seconds, overrun, in_quarantine, to_be_undone} of this moment (stuck.py)
     parked        jobs with a step that no known agent can take yet
     waiting       jobs behind an earlier change of the same project, or behind their sender's return
     quarantined   jobs given up since the start because they took the agent down too often
@@ -30,11 +34,14 @@ import msgspec
 from openportal.grammar.health import AgentHealth, AgentType
 from openportal.templemeads.agent import ENGINE, MAX_RUNNING, PROTOCOL_VERSION, Agent
 from openportal.templemeads.board import Board, Entry
+from openportal.templemeads.clocks import Clocks
 from openportal.templemeads.core import Core
 from openportal.templemeads.job import Job, State
+from openportal.templemeads.stuck import stuck
 
 TIMED_JOBS = 1000
 SLOW_SECONDS = 1.0
+DAY_SECONDS = 86_400
 MAX_PEERS_DEPTH = 16
 MAX_PEERS = 1_000
 MAX_REMEMBERED_ENDS = 10_000
@@ -207,7 +214,7 @@ def system_memory_bytes() -> int:
         return 0
 
 
-def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float) -> Json:
+def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float, clocks: Clocks) -> Json:
     """The HealthInfo of this agent alone, with what only ours says."""
     now, jobs = agent.clock(), open_jobs(agent.core)
     info = AgentHealth(
@@ -228,7 +235,8 @@ def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float
         version=PROTOCOL_VERSION,
         last_updated=moment(now),
     )
-    return info.to_wire() | {"peers": {}} | extras(agent, jobs, totals)
+    more = extras(agent, jobs, totals, now - started) | {"neighbours": clocks.told()}
+    return info.to_wire() | {"peers": {}} | more
 
 
 def counts_of(jobs: Open, totals: Totals) -> Json:
@@ -251,9 +259,9 @@ def counts_of(jobs: Open, totals: Totals) -> Json:
     }
 
 
-def extras(agent: Agent, jobs: Open, totals: Totals) -> Json:
+def extras(agent: Agent, jobs: Open, totals: Totals, uptime_seconds: float) -> Json:
     """What only ours says."""
-    ledger = agent.ledger
+    ledger, now = agent.ledger, agent.clock()
     return {
         "ledger": {
             "id": ledger.ledger_id,
@@ -263,12 +271,27 @@ def extras(agent: Agent, jobs: Open, totals: Totals) -> Json:
             "units": ledger.units,
             "last_commit_ms": round(ledger.stats.last_commit_seconds * 1000, 3),
             "low_space": ledger.low_space,
+            "free_bytes": ledger.free_bytes(),
+            "size_bytes": ledger.size_bytes(),
+            "growth_bytes_per_day": growth_bytes_per_day(ledger.stats.bytes, uptime_seconds),
         },
         "links": link_states(agent),
+        "breakers": open_breakers(agent.core, now),
+        "stuck": msgspec.structs.asdict(stuck(agent.core, now)),
         "parked": jobs.parked,
         "waiting": jobs.waiting,
         "quarantined": totals.quarantined,
     }
+
+
+def growth_bytes_per_day(written_bytes: int, uptime_seconds: float) -> int:
+    """At which rate the log grew since the start; of little use in the first minutes."""
+    return int(written_bytes * DAY_SECONDS / uptime_seconds) if uptime_seconds > 0 else 0
+
+
+def open_breakers(core: Core, now: float) -> list[str]:
+    """The neighbours that are not asked for a while."""
+    return [board.peer for board in core.boards.values() if board.breaker.is_open(now)]
 
 
 def link_states(agent: Agent) -> dict[str, str]:

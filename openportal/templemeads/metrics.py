@@ -27,6 +27,7 @@ from openportal.templemeads.health import (
     open_files,
     open_jobs,
 )
+from openportal.templemeads.stuck import stuck
 
 MAX_REQUEST_BYTES = 8 * 1024
 REQUEST_MAX_SECONDS = 5.0
@@ -95,11 +96,21 @@ class Collector:
         jobs = open_jobs(core)
         yield gauge("parked_jobs", "Jobs with a step that no known agent can take yet.", jobs.parked)
         yield gauge("waiting_jobs", "Jobs that wait for others to end.", jobs.waiting)
+        yield from self._stuck()
+
+    def _stuck(self) -> Iterator[Metric]:
+        found = stuck(self._agent.core, self._agent.clock())
+        yield gauge("stuck_jobs", "Jobs that are open for more than a minute.", found.jobs)
+        yield gauge("oldest_job_seconds", "Age of the oldest open job.", found.oldest_seconds)
+        yield gauge("overrun_jobs", "Jobs that ended while a leaf is still at work on them.", found.overrun)
+        yield gauge("quarantine_jobs", "Jobs in quarantine, which wait for an operator.", found.in_quarantine)
+        yield gauge("undo_jobs", "Jobs that ended before their steps were done.", found.to_be_undone)
 
     def _links(self) -> Iterator[Metric]:
         stats, told = self._agent.links.stats, self._control.notifications
         up = {(peer,): float(state == "up") for peer, state in link_states(self._agent).items()}
         yield gauges("link_up", "Whether a neighbour is linked and has registered.", ("peer",), up)
+        yield from self._neighbours()
         frames = {("in",): stats.frames_in, ("out",): stats.frames_out}
         yield counters("frames", "Frames on all links.", ("direction",), frames)
         messages = {("in",): stats.messages_in, ("out",): stats.messages_out}
@@ -112,6 +123,18 @@ class Collector:
         notes = {(outcome,): told[outcome] for outcome in ("received", "sent", "failed")}
         yield counters("notifications", "Notifications by what became of them.", ("outcome",), notes)
 
+    def _neighbours(self) -> Iterator[Metric]:
+        clocks, core = self._control.clocks, self._agent.core
+        about = {(peer, seen.engine, seen.version): 1.0 for peer, seen in clocks.seen.items()}
+        yield gauges("peer_info", "What runs at a neighbour; always 1.", ("peer", "engine", "version"), about)
+        best = {(peer,): sample for peer in clocks.seen if (sample := clocks.best(peer)) is not None}
+        skews = {key: sample.skew_seconds for key, sample in best.items()}
+        yield gauges("peer_clock_skew_seconds", "How far a neighbour's clock is ahead of ours.", ("peer",), skews)
+        trips = {key: sample.round_trip_seconds for key, sample in best.items()}
+        yield gauges("peer_round_trip_seconds", "The quickest of the last round trips.", ("peer",), trips)
+        closed = {(board.peer,): float(board.breaker.is_open(self._agent.clock())) for board in core.boards.values()}
+        yield gauges("breaker_open", "Whether a leaf is not asked for a while.", ("peer",), closed)
+
     def _ledger(self) -> Iterator[Metric]:
         ledger, stats = self._agent.ledger, self._agent.ledger.stats
         yield counter("ledger_commits", "Commits since the start.", stats.commits)
@@ -120,6 +143,10 @@ class Collector:
         yield counter("ledger_bytes", "Bytes of event states committed since the start.", stats.bytes)
         yield gauge("ledger_last_commit_seconds", "How long the last commit took.", stats.last_commit_seconds)
         yield gauge("ledger_biggest_batch_events", "Events in the biggest commit.", stats.biggest_batch)
+        size, free = ledger.size_bytes(), ledger.free_bytes()
+        if size is not None and free is not None:
+            yield gauge("ledger_size_bytes", "What the log takes on its disk; not of PostgreSQL.", size)
+            yield gauge("ledger_free_bytes", "Space left on the disk of the log; not of PostgreSQL.", free)
         yield gauge("ledger_position", "Position of the last committed event.", ledger.position)
         yield gauge("ledger_generation", "Generation of the ledger; raised by a restore.", ledger.generation)
         yield gauge("ledger_low_space", "Whether the disk is nearly full.", float(ledger.low_space))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from openportal.cli.facility import Facility
-from openportal.cli.ledgers import Watch, configs, is_started, reader, rebuilt, writer_pid
-from openportal.cli.trace import Wanted
+from openportal.cli.ledgers import Watch, configs, is_started, opened, rebuilt, source_of, sources, writer_pid
+from openportal.cli.wanted import Wanted
 from openportal.errors import ConfigError, LedgerError
 from openportal.paddington.config import AgentConfig
 from openportal.templemeads.events import (
@@ -27,6 +29,7 @@ from openportal.templemeads.events import (
 )
 from openportal.templemeads.ledger import ERASED, Event, Ledger, Settings
 from openportal.templemeads.ledger.sqlite import FILE_NAME
+from openportal.templemeads.state import AgentState
 
 ALICE = "alice.demo.brics"
 NEVER = 4_000_000_000
@@ -115,22 +118,38 @@ def test_what_is_no_agents_file_is_refused_by_name(facility: Facility, tmp_path:
         configs([tmp_path / "nothing"])
 
 
+async def test_ledgers_are_found_by_file_by_folder_and_without_their_agents_file(
+    writers: dict[str, Writer], facility: Facility, shared: AgentConfig
+) -> None:
+    await writers["shared"].write("", AgentStarted("1", 2))
+    folder = facility.ledger("shared")
+    by_file = sources([facility.config("shared")])
+    assert [source.name for source in by_file] == ["shared"]
+    assert [(one.name, one.place) for one in sources([folder])] == [("shared", str(folder))]
+    assert [one.name for one in sources([folder / FILE_NAME])] == ["shared"]
+    assert len(sources([facility.folder, facility.config("shared"), folder])) == len(facility.members)
+    facility.config("shared").unlink()
+    assert sorted(one.name for one in sources([facility.folder])) == sorted(one.name for one in facility.members)
+    with pytest.raises(ConfigError, match="does not exist"):
+        sources([facility.folder / "nothing"])
+
+
 # --- one ledger -------------------------------------------------------------------------------------------------------
 
 
 def test_an_agent_that_never_ran_has_no_ledger_and_no_writer(shared: AgentConfig) -> None:
     assert not is_started(shared)
-    assert writer_pid(shared) is None
-    with pytest.raises(LedgerError, match="there is no ledger"), reader(shared):
+    assert writer_pid(source_of(shared).settings) is None
+    with pytest.raises(LedgerError, match="there is no ledger"), opened(source_of(shared).settings):
         pass
 
 
 async def test_who_writes_is_known_while_it_does(shared: AgentConfig) -> None:
     writer = Writer(shared)
     await writer.write("", AgentStarted("1", 2))
-    assert writer_pid(shared) == os.getpid()
+    assert writer_pid(source_of(shared).settings) == os.getpid()
     writer.close()
-    assert writer_pid(shared) is None
+    assert writer_pid(source_of(shared).settings) is None
     assert is_started(shared)
 
 
@@ -140,7 +159,7 @@ async def test_a_database_that_is_none_is_told_in_a_sentence(shared: AgentConfig
     assert shared.ledger.path is not None
     for rest in shared.ledger.path.glob(f"{FILE_NAME}*"):
         rest.write_bytes(b"no database" * 1000)
-    with pytest.raises(LedgerError, match="cannot be read"), reader(shared):
+    with pytest.raises(LedgerError, match="cannot be read"), opened(source_of(shared).settings):
         pass
 
 
@@ -151,12 +170,41 @@ async def test_boards_are_rebuilt_with_their_open_jobs(shared: AgentConfig) -> N
     await writer.write("acct", Ended("step1", 2, ALICE))
     await writer.write("clusters", Ended("job1", 2, ALICE, result='"x"', result_type="String"))
     writer.close()
-    with reader(shared) as opened:
-        core = rebuilt(shared, opened)
-    assert {peer: sorted(board.open) for peer, board in core.boards.items()} == {
-        "clusters@default": ["job2"],
-        "acct@default": [],
+    with opened(source_of(shared).settings) as reader:
+        assert open_on(rebuilt("shared", reader)) == {"clusters@default": ["job2"], "acct@default": []}
+        before = {at: open_on(rebuilt("shared", reader, until=at)) for at in (1001.0, 1002.0, 1004.0)}
+    assert before == {
+        1001.0: {},
+        1002.0: {"clusters@default": ["job1", "job2"]},
+        1004.0: {"clusters@default": ["job1", "job2"], "acct@default": []},
     }
+
+
+async def test_boards_are_rebuilt_from_the_newest_checkpoint_before_a_time(shared: AgentConfig) -> None:
+    settings = source_of(shared).settings
+    ledger = Ledger.open(settings, EVENTS)
+    list(ledger.replay())
+    state = AgentState("shared", [])
+    for number in range(3):
+        event = received(f"job{number}")
+        state.apply(board_stream("clusters@default"), event, time.time())
+        ledger.submit([(board_stream("clusters@default"), event)], time.time(), lambda: None)
+        await ledger.drain()
+        if number == 1:
+            before = time.time()
+            ledger.save_checkpoint(msgspec.json.encode(state.image()))
+    ledger.close()
+    with opened(settings) as reader:
+        assert reader.checkpoint(before) is None
+        assert reader.checkpoint(time.time()) == (2, reader.checkpoint()[1])
+        everything = {"clusters@default": ["job0", "job1", "job2"]}
+        assert open_on(rebuilt("shared", reader)) == open_on(rebuilt("shared", reader, until=time.time())) == everything
+        assert open_on(rebuilt("shared", reader, until=before)) == {"clusters@default": ["job0", "job1"]}
+
+
+def open_on(state: AgentState) -> dict[str, list[str]]:
+    """The open jobs of each board."""
+    return {peer: sorted(board.open) for peer, board in state.boards.items()}
 
 
 async def test_an_erased_person_is_not_shown(shared: AgentConfig) -> None:
@@ -167,25 +215,25 @@ async def test_an_erased_person_is_not_shown(shared: AgentConfig) -> None:
     await ledger.drain()
     assert ledger.erase_subject(ALICE)
     ledger.close()
-    lines = Watch([shared], Wanted(), False, print).lines()
+    lines = Watch([source_of(shared)], Wanted(), False, print).lines()
     assert [line.words for line in lines] == [ERASED, f"effect 1: create user {ERASED}", f"complete: {ERASED}"]
-    assert Watch([shared], Wanted(user=ALICE), False, print).lines() == []
+    assert Watch([source_of(shared)], Wanted(user=ALICE), False, print).lines() == []
 
 
 # --- watching ---------------------------------------------------------------------------------------------------------
 
 
 def test_of_a_ledger_that_is_not_there_one_hears_once(shared: AgentConfig, complaints: list[str]) -> None:
-    watch = Watch([shared], Wanted(), False, complaints.append)
+    watch = Watch([source_of(shared)], Wanted(), False, complaints.append)
     assert watch.lines() == []
     assert watch.lines() == []
     assert len(complaints) == 1
     assert complaints[0].startswith("shared: there is no ledger")
-    assert watch.unread == {str(shared.path)}
+    assert watch.unread == {source_of(shared).place}
 
 
 async def test_what_comes_later_is_seen_once(shared: AgentConfig, complaints: list[str]) -> None:
-    watch = Watch([shared], Wanted(), False, complaints.append)
+    watch = Watch([source_of(shared)], Wanted(), False, complaints.append)
     watch.lines()
     writer = Writer(shared)
     await writer.write("", AgentStarted("1", 2))
@@ -205,7 +253,7 @@ async def test_agents_of_two_sites_may_share_a_name(tmp_path: Path, shared: Agen
         writer = Writer(config)
         await writer.write("", AgentStarted("1", 2))
         writer.close()
-    watch = Watch(both, Wanted(), False, print)
+    watch = Watch([source_of(config) for config in both], Wanted(), False, print)
     assert [(line.agent, line.position) for line in watch.lines()] == [("shared", 1)] * 2
     assert watch.lines() == []
 
@@ -213,7 +261,7 @@ async def test_agents_of_two_sites_may_share_a_name(tmp_path: Path, shared: Agen
 async def test_a_family_grows_while_one_watches(
     writers: dict[str, Writer], shared: AgentConfig, acct: AgentConfig, complaints: list[str]
 ) -> None:
-    watch = Watch([acct, shared], Wanted(jobs=["job"]), True, complaints.append)
+    watch = Watch([source_of(acct), source_of(shared)], Wanted(jobs=["job"]), True, complaints.append)
     await writers["shared"].write("clusters", received("job"), received("other"))
     assert [line.job for line in watch.lines()] == ["job"]
     await writers["shared"].write("acct", sent("step", "job"))
@@ -228,7 +276,7 @@ async def test_a_family_grows_while_one_watches(
 async def test_one_of_the_family_may_be_read_before_it_is_known_to_be(
     writers: dict[str, Writer], shared: AgentConfig, acct: AgentConfig, complaints: list[str]
 ) -> None:
-    watch = Watch([shared, acct], Wanted(jobs=["job"]), True, complaints.append)
+    watch = Watch([source_of(shared), source_of(acct)], Wanted(jobs=["job"]), True, complaints.append)
     await writers["acct"].write("shared", received("step"))
     assert watch.lines() == []
     await writers["shared"].write("clusters", received("job"))
@@ -248,9 +296,9 @@ async def test_a_family_is_whole_even_if_only_a_part_of_its_time_is_wanted(
     await writers["shared"].write("acct", sent("step", "job"))  # at 1002
     for event in (received("step"), Started("step"), Ended("step", 2, ALICE)):  # at 1001, 1002, 1003
         await writers["acct"].write("shared", event)
-    found = Watch([shared, acct], Wanted(jobs=["job"], since=1003), True, print).lines()
+    found = Watch([source_of(shared), source_of(acct)], Wanted(jobs=["job"], since=1003), True, print).lines()
     assert [(line.agent, line.event) for line in found] == [("acct", "Ended")]
-    found = Watch([shared, acct], Wanted(jobs=["job"], until=1002), True, print).lines()
+    found = Watch([source_of(shared), source_of(acct)], Wanted(jobs=["job"], until=1002), True, print).lines()
     assert [(line.agent, line.event) for line in found] == [("acct", "Received"), ("shared", "Received")]
-    found = Watch([shared, acct], Wanted(jobs=["job"], peer="acct"), True, print).lines()
+    found = Watch([source_of(shared), source_of(acct)], Wanted(jobs=["job"], peer="acct"), True, print).lines()
     assert [(line.agent, line.event) for line in found] == [("shared", "Sent")]

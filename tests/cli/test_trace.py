@@ -1,4 +1,4 @@
-"""Events in words, the family and the account of a job, which jobs were resumed, what the options of `show` pick."""
+"""Events in words, the family and the account of a job, which jobs were resumed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from openportal.cli import trace
-from openportal.cli.trace import Resumed, Wanted, family, line, resumed, timeline
+from openportal.cli.trace import Resumed, family, line, resumed, timeline
 from openportal.templemeads.events import (
     AGENT_STREAM,
     EVENTS,
@@ -182,36 +182,3 @@ def test_the_last_time_that_a_job_was_taken_up_counts() -> None:
         recorded(sent("t", "job", "quota")),
     ]
     assert resumed(thrice) == [Resumed("job", ALICE, 3, 1, "quota")]
-
-
-# --- what to show -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("wanted", "positions"),
-    [
-        (Wanted(), [1, 2, 3, 4]),
-        (Wanted(jobs=["step1"]), [1, 2, 3]),
-        (Wanted(user=ALICE), [1, 2]),
-        (Wanted(user="alice"), []),
-        (Wanted(project="demo.brics"), [1, 2]),
-        (Wanted(project="other.brics"), [4]),
-        (Wanted(project="emo.brics"), []),
-        (Wanted(peer="shared"), [1, 2, 3, 4]),
-        (Wanted(peer="share"), []),
-        (Wanted(user=ALICE, jobs=["step3"]), []),
-        (Wanted(user=BOB, peer="shared"), [4]),
-    ],
-)
-def test_what_is_wanted(wanted: Wanted, positions: list[int]) -> None:
-    assert [one.position for one in ACCT if wanted.matches(one)] == positions
-
-
-def test_what_is_about_a_project_itself_is_of_that_project() -> None:
-    assert Wanted(project="demo.brics").matches(recorded(received("j", "demo.brics")))
-    assert not Wanted(project="demo.brics").matches(recorded(Started("j")))
-
-
-def test_what_an_agent_says_of_itself_is_of_no_neighbour() -> None:
-    assert not Wanted(peer="agent").matches(recorded(AgentStarted("1", 2), peer=""))
-    assert Wanted(peer="agent").matches(recorded(Started("j"), peer="agent@default"))

@@ -21,8 +21,11 @@ from openportal.grammar.health import DiagnosticsReport, HealthInfo
 from openportal.grammar.instructions import GetUsers, IsProtectedUser
 from openportal.paddington.memory import MemoryExchange, MemoryNetwork
 from openportal.paddington.peer import Peer
+from openportal.templemeads import control as control_module
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import HOLD_SECONDS, MAX_HELD, MAX_HELD_BYTES, AgentControl, remainder
+from openportal.templemeads.health import moment
+from openportal.templemeads.job import Job, State
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.role import Role
 from tests.bridge.support import KEY, serving
@@ -31,6 +34,7 @@ Json = dict[str, Any]
 CHAIN = ("bridge", "brics", "aip1", "clusters", "shared", "accounts")
 WAIT_SECONDS = 5.0
 CHILD_MAX_SECONDS = 60
+ID = "6f2c1c8e-52a4-4c3e-9a57-0c4b7f1c2d3e"
 
 
 async def until(what: Callable[[], Any]) -> Any:
@@ -602,3 +606,33 @@ def test_required_fields() -> None:
     """What readers of the network refuse to do without."""
     assert set(HealthInfo.__struct_fields__) == set(HEALTH_FIELDS.split())
     assert list(DiagnosticsReport.__struct_fields__) == REPORT_FIELDS.split()
+
+
+async def test_the_clock_of_a_neighbour_is_looked_at_and_named_when_jobs_expire(
+    facility: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_module, "FIRST_LOOK_SECONDS", 0.0)
+    control = facility.add("clusters", "Platform", "aip1", "shared")
+    above = facility.stranger("aip1", "Provider", "clusters")
+    facility.stranger("shared", "Instance", "clusters")
+    await facility.start()
+    assert await above.hears("HealthCheck") == {"visited": ["clusters", "shared"], "alone": True}
+    behind = moment(control.agent.clock() - 100).isoformat()
+    above.say("HealthResponse", {"health": control.own_health() | {"name": "aip1", "current_time": behind}})
+    await until(lambda: control.clocks.seen)
+    assert control.own_health()["neighbours"]["aip1@default"]["skew_seconds"] == pytest.approx(-100, abs=2)
+    job = Job(ID, 1, 1, 2, 2, "aip1.clusters.shared get_users demo.brics", State.PENDING)
+    above.say("Put", {"job": job.to_wire()})
+    answer = await above.hears("Update")
+    assert "or the clocks differ; the clock of aip1 is " in answer["job"]["result"]
+    assert answer["job"]["result"].endswith(" s behind ours")
+
+
+async def test_whoever_is_asked_alone_asks_nobody(facility: Facility) -> None:
+    facility.add("clusters", "Platform", "aip1", "shared")
+    above = facility.stranger("aip1", "Provider", "clusters")
+    below = facility.stranger("shared", "Instance", "clusters")
+    await facility.start()
+    above.say("HealthCheck", {"visited": ["aip1"], "alone": True})
+    assert (await above.hears("HealthResponse"))["health"]["name"] == "clusters"
+    assert below.of("HealthCheck") == []

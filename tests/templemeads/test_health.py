@@ -60,8 +60,10 @@ async def test_health_of_a_relay(tmp_path: Path) -> None:
     assert (told["start_time"], told["uptime_seconds"]) == ("1970-01-01T00:02:30Z", 0)
     assert told["memory_bytes"] > 1024 * 1024 and told["system_memory_total"] > told["memory_bytes"]
     assert told["ledger"].keys() == {
-        "id", "generation", "head", "position", "units", "last_commit_ms", "low_space",
+        "id", "generation", "head", "position", "units", "last_commit_ms", "low_space", "free_bytes", "size_bytes",
+        "growth_bytes_per_day",
     }  # fmt: skip
+    assert (told["breakers"], told["stuck"]["jobs"], told["neighbours"]) == ([], 0, {})
     assert open_by_peer(agent.core)["aip1@default", "inbound"] == 1
     assert open_by_peer(agent.core)["shared@default", "outbound"] == 1
     control.staged([("board:aip1@default", Quarantined(job().id, 4))], 0.0)

@@ -2,6 +2,7 @@
 
 from openportal.templemeads.ledger.commit import Stats
 from openportal.templemeads.ledger.format import ERASED, Event, Recorded, Unknown
+from openportal.templemeads.ledger.keep import backup, restore
 from openportal.templemeads.ledger.reader import Reader, ReaderStats, Report, open_reader
 from openportal.templemeads.ledger.settings import Settings
 from openportal.templemeads.ledger.store import Ledger
@@ -19,5 +20,7 @@ __all__ = [
     "Settings",
     "Stats",
     "Unknown",
+    "backup",
     "open_reader",
+    "restore",
 ]

@@ -121,6 +121,16 @@ def stream_id(ledger_id: str, name: str) -> str:
     return uuid5(UUID(ledger_id), name).hex
 
 
+def member_key(member: str) -> bytes:
+    """What stands before the value of a text member in a state, and nowhere else: in a text, quotes are escaped."""
+    return f'"{member}":"'.encode()
+
+
+def sealed_key(subject: int) -> bytes:
+    """What stands in every state in which something of a subject is sealed."""
+    return f',"s":{subject},"p":"'.encode()
+
+
 def unit_head(unit: int, now: float) -> bytes:
     """How every state of a unit begins, up to the level."""
     return f'{{"u":{unit},"t":{now!r},"l":'.encode()

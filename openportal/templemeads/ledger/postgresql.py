@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg import sql as pgsql
 
 from openportal.errors import LedgerError, LedgerLocked
-from openportal.templemeads.ledger.format import Row
+from openportal.templemeads.ledger.format import Row, member_key, sealed_key
 from openportal.templemeads.ledger.settings import Settings
 from openportal.templemeads.ledger.tables import PAGE_ROWS, TABLES, Batch, Parameters, SpaceFull, Statement
 
@@ -99,6 +100,8 @@ def connect(settings: Settings, *options: str) -> psycopg.Connection[Any]:
 class PostgreSQLReader:
     """The reading half of a backend."""
 
+    archive: Path | None = None
+
     def __init__(self, settings: Settings) -> None:
         self._read = connect(settings, "default_transaction_read_only = on")
 
@@ -119,6 +122,27 @@ class PostgreSQLReader:
             if len(page) < PAGE_ROWS:
                 return
             after = page[-1][0]
+
+    def rows_with(self, member: str, values: Sequence[str]) -> Iterator[Row]:
+        key, width = member_key(member), len(values[0])
+        sql = f"{ROWS} WHERE substring(state FROM position(%s IN state) + {len(key)} FOR {width}) = ANY(%s)"
+        with self._read.cursor(binary=True) as cursor:
+            found = cursor.execute(
+                f"{sql} ORDER BY notification_id".encode(), (key, [value.encode() for value in values])
+            ).fetchall()
+        yield from map(as_row, found)
+
+    def pairs(self, topic: str, member: str, other: str, width: int) -> list[tuple[bytes, bytes]]:
+        keys = (member_key(member), member_key(other))
+        found = ", ".join(f"substring(state FROM position(%s IN state) + {len(key)} FOR {width})" for key in keys)
+        sql = f"SELECT {found} FROM stored_events WHERE topic = %s AND position(%s IN state) > 0"
+        return self._read.execute(sql.encode(), (*keys, topic, keys[0])).fetchall()
+
+    def members_of(self, subject: int, member: str, width: int) -> list[bytes]:
+        key = member_key(member)
+        found = f"substring(state FROM position(%s IN state) + {len(key)} FOR {width})"
+        sql = f"SELECT {found} FROM stored_events WHERE position(%s IN state) > 0"
+        return [value for (value,) in self._read.execute(sql.encode(), (key, sealed_key(subject))).fetchall()]
 
     def last_row(self) -> Row | None:
         with self._read.cursor(binary=True) as cursor:
@@ -191,6 +215,9 @@ class PostgreSQLBackend(PostgreSQLReader):
                     self.recorder.append(self._write, rows)
         except psycopg.errors.DiskFull as error:
             raise SpaceFull(f"the disk of the database is full: {error}") from error
+
+    def prune(self, last: int, extra: Sequence[Statement]) -> None:
+        raise LedgerError("a ledger in PostgreSQL is not pruned: leave that to the database")
 
     def scrub(self) -> None:
         for table in ("subjects", "checkpoints"):

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from openportal.errors import LedgerError, UnknownEvent
+from openportal.errors import LedgerCorrupt, LedgerError, UnknownEvent
 from openportal.templemeads.ledger.format import (
     FORMAT,
     Codec,
@@ -24,8 +25,8 @@ from openportal.templemeads.ledger.format import (
     genesis,
     split_digest,
 )
-from openportal.templemeads.ledger.subjects import Subjects
-from openportal.templemeads.ledger.tables import GET_META, STREAM_NAME, ReadBackend
+from openportal.templemeads.ledger.subjects import CHECKPOINT_SUBJECT, Subjects, open_sealed
+from openportal.templemeads.ledger.tables import CHECKPOINTS, GET_META, STREAM_NAME, SUBJECT_OF_NUMBER, ReadBackend
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class Meta(msgspec.Struct, frozen=True):
     """Topic -> the level that is written; what an operator finalised."""
     closed_at: str
     """The digest of the last unit when the last writer closed; empty while one writes."""
+    pruned: Mark
+    """Where the rows begin: up to here they are in archives only."""
 
 
 def read_meta(backend: ReadBackend) -> Meta | None:
@@ -59,7 +62,17 @@ def read_meta(backend: ReadBackend) -> Meta | None:
         clean=values["clean"] == "1",
         levels=json.loads(values["levels"]),
         closed_at=values["closed_at"],
+        pruned=read_mark(values["pruned"]) if "pruned" in values else Mark(0, 0, genesis(values["ledger_id"])),
     )
+
+
+def mark_text(mark: Mark) -> str:
+    return f"{mark.position} {mark.unit} {mark.digest.hex()}"
+
+
+def read_mark(text: str) -> Mark:
+    position, unit, digest = text.split(" ")
+    return Mark(int(position), int(unit), bytes.fromhex(digest))
 
 
 def last_mark(backend: ReadBackend, ledger_id: str) -> Mark:
@@ -71,6 +84,31 @@ def last_mark(backend: ReadBackend, ledger_id: str) -> Mark:
     if digest is None:
         corrupt(row.position + 1, "the last unit ends here without its last row")
     return Mark(row.position, stored_of(row).u, bytes.fromhex(digest.decode()))
+
+
+def checkpoint_aad(mark: Mark) -> bytes:
+    return f"{mark.position}|{mark.digest.hex()}".encode()
+
+
+def newest_checkpoint(
+    backend: ReadBackend, end: Mark | None = None, before: float | None = None
+) -> tuple[Mark, bytes] | None:
+    """The newest checkpoint that opens, made `before` a time; None if there is none.
+
+    Raises LedgerCorrupt for one that is past the `end` of the log, if that is given: the log was cut.
+    """
+    aead = AESGCM(bytes(backend.query(SUBJECT_OF_NUMBER, (CHECKPOINT_SUBJECT,))[0][1]))
+    for position, unit, digest, at, sealed in backend.query(CHECKPOINTS):
+        mark = Mark(position, unit, bytes.fromhex(digest))
+        if end is not None and position > end.position:
+            corrupt(end.position + 1, f"the log is cut (there is a checkpoint at {position})")
+        if before is not None and at >= before:
+            continue
+        try:
+            return mark, open_sealed(aead, checkpoint_aad(mark), bytes(sealed))
+        except LedgerCorrupt:
+            continue
+    return None
 
 
 def stored_of(row: Row) -> Stored:

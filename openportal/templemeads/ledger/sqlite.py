@@ -25,13 +25,22 @@ from eventsourcing.sqlite import (
 )
 
 from openportal.errors import LedgerError, LedgerLocked
-from openportal.templemeads.ledger.format import Row
+from openportal.templemeads.ledger.format import Row, member_key, sealed_key
 from openportal.templemeads.ledger.settings import Settings
-from openportal.templemeads.ledger.tables import PAGE_ROWS, TABLES, Batch, Parameters, SpaceFull, Statement
+from openportal.templemeads.ledger.tables import (
+    KEEP_VERSION,
+    PAGE_ROWS,
+    TABLES,
+    Batch,
+    Parameters,
+    SpaceFull,
+    Statement,
+)
 
 FILE_NAME = "ledger.sqlite"
 LOCK_NAME = "lock"
 RESERVE_NAME = "reserve"
+ARCHIVE_NAME = "archive"
 BATCH_EVENTS = 2_000
 CACHE_KIBIBYTES = 8 * 1024
 WAL_PAGES = 4_000
@@ -49,7 +58,8 @@ PRAGMAS = (
 )
 ROWS = "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events"
 VERSIONS = (
-    "SELECT id, (SELECT MAX(originator_version) FROM stored_events WHERE originator_id = streams.id) FROM streams"
+    "SELECT streams.id, COALESCE((SELECT MAX(originator_version) FROM stored_events WHERE originator_id = streams.id),"
+    " pruned.version) FROM streams LEFT JOIN pruned ON pruned.id = streams.id"
 )
 SQL_TYPES = {"blob": "BLOB", "integer": "INTEGER", "real": "REAL"}
 
@@ -118,14 +128,14 @@ class WriterLock:
 
 
 class SQLiteReader:
-    """The reading half of a backend."""
+    """The reading half of a backend; a backup is read where it lies, as a file."""
 
-    def __init__(self, folder: Path, mode: str = "ro") -> None:
-        self.folder = folder
-        self.path = folder / FILE_NAME
+    def __init__(self, place: Path, mode: str = "ro") -> None:
+        self.path = place if place.is_file() else place / FILE_NAME
+        self.folder = self.path.parent
         if not self.path.exists():
-            raise LedgerError(f"there is no ledger in {folder}; start the agent once, or name its ledger folder")
-        self.datastore = Datastore(file_uri(self.path, mode))
+            raise LedgerError(f"there is no ledger in {place}; start the agent once, or name its ledger folder")
+        self.datastore = Datastore(file_uri(self.path, "ro&immutable=1" if place.is_file() else mode))
         self._read_connection = self.datastore.pool.get_connection()
         self._read = self._read_connection._sqlite_conn
         self._read.row_factory = None
@@ -146,6 +156,31 @@ class SQLiteReader:
                 return
             after = page[-1][0]
 
+    def rows_with(self, member: str, values: Sequence[str]) -> Iterator[Row]:
+        key = member_key(member)
+        found = f"substr(state, instr(state, ?) + {len(key)}, {len(values[0])})"
+        wanted = ",".join("?" * len(values))
+        sql = f"{ROWS} WHERE {found} IN ({wanted}) ORDER BY rowid"
+        yield from map(Row._make, self.query(sql, (key, *(value.encode() for value in values))))
+
+    def pairs(self, topic: str, member: str, other: str, width: int) -> list[tuple[bytes, bytes]]:
+        keys = (member_key(member), member_key(other))
+        found = ", ".join(f"substr(state, instr(state, ?) + {len(key)}, {width})" for key in keys)
+        sql = f"SELECT {found} FROM stored_events WHERE topic = ? AND instr(state, ?) > 0"
+        return self.query(sql, (*keys, topic, keys[0]))
+
+    def members_of(self, subject: int, member: str, width: int) -> list[bytes]:
+        key = member_key(member)
+        sql = (
+            f"SELECT substr(state, instr(state, ?) + {len(key)}, {width}) FROM stored_events WHERE instr(state, ?) > 0"
+        )
+        return [value for (value,) in self.query(sql, (key, sealed_key(subject)))]
+
+    @property
+    def archive(self) -> Path | None:
+        """Where the archives of sealed segments are looked for."""
+        return self.folder / ARCHIVE_NAME
+
     def last_row(self) -> Row | None:
         found = self.query(f"{ROWS} ORDER BY rowid DESC LIMIT 1")
         return Row._make(found[0]) if found else None
@@ -154,7 +189,7 @@ class SQLiteReader:
         return {stream: version or 0 for stream, version in self.query(VERSIONS)}
 
     def used_bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.folder.glob(f"{FILE_NAME}*"))
+        return sum(file.stat().st_size for file in self.folder.glob(f"{self.path.name}*"))
 
     def close(self) -> None:
         self.datastore.pool.put_connection(self._read_connection)
@@ -222,6 +257,16 @@ class SQLiteBackend(SQLiteReader):
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
             raise SpaceFull(f"the disk of {self.folder} is full") from error
         raise LedgerError(f"the database in {self.folder} failed: {error}") from error
+
+    def prune(self, last: int, extra: Sequence[Statement]) -> None:
+        """Delete the rows up to a position, together with what else has to change."""
+        versions = self.query(
+            "SELECT originator_id, MAX(originator_version) FROM stored_events WHERE rowid <= ? GROUP BY originator_id",
+            (last,),
+        )
+        keep = [(KEEP_VERSION, (stream, version)) for stream, version in versions]
+        self.transact([*keep, *extra, ("DELETE FROM stored_events WHERE rowid <= ?", (last,))])
+        self.scrub()
 
     def scrub(self) -> None:
         """secure_delete has zeroed the value in its page; this moves the page out of the write-ahead log."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 import msgspec
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from openportal.errors import CommitFailed, LedgerCorrupt, LedgerError, UnknownEvent
 from openportal.templemeads.ledger import tables
+from openportal.templemeads.ledger.archive import check_segment, file_of
 from openportal.templemeads.ledger.commit import GroupCommit, Stats, Then
 from openportal.templemeads.ledger.format import (
     FORMAT,
@@ -36,10 +38,18 @@ from openportal.templemeads.ledger.format import (
     unit_head,
     with_digest,
 )
-from openportal.templemeads.ledger.reading import Decoder, Meta, last_mark, read_meta
+from openportal.templemeads.ledger.reading import (
+    Decoder,
+    Meta,
+    checkpoint_aad,
+    last_mark,
+    mark_text,
+    newest_checkpoint,
+    read_meta,
+)
 from openportal.templemeads.ledger.settings import Settings
 from openportal.templemeads.ledger.sqlite import SQLiteBackend
-from openportal.templemeads.ledger.subjects import CHECKPOINT_SUBJECT, KEY_BYTES, Subjects, open_sealed, seal_bytes
+from openportal.templemeads.ledger.subjects import CHECKPOINT_SUBJECT, KEY_BYTES, Subjects, seal_bytes
 from openportal.templemeads.ledger.tables import Backend, Segment, Statement
 
 CHECKPOINTS_KEPT = 2
@@ -111,7 +121,12 @@ class Ledger:
         self._end = last_mark(backend, self.ledger_id)
         if meta.clean and meta.closed_at != self._end.digest.hex():
             corrupt(self._end.position + 1, "the log does not end as its last writer left it")
-        self._start, self._state = newest_checkpoint(backend, self._end, self.ledger_id)
+        found = newest_checkpoint(backend, self._end)
+        self._base = meta.pruned
+        if self._base.position and found is None:
+            raise LedgerError("the beginning of this log is in archives, and no checkpoint opens: restore a backup")
+        self._start = found[0] if found else self._base
+        self._state = found[1] if found else None
         self._verified = self._start == self._end
         self._staged = self._end
         self._checkpoint_position = self._start.position
@@ -180,6 +195,14 @@ class Ledger:
             if not self._low_space:
                 self._backend.keep_reserve()
         return self._low_space
+
+    def free_bytes(self) -> int | None:
+        """Space left on the ledger's disk; None where only the database's host knows."""
+        return self._backend.free_bytes()
+
+    def size_bytes(self) -> int | None:
+        """What the log takes on its disk; None where only the database's host knows."""
+        return None if self._backend.threaded else self._backend.used_bytes()
 
     # Reading, before the first submit
 
@@ -312,24 +335,57 @@ class Ledger:
         self._borders.clear()
         self._sealed = segments[-1] if segments else self._sealed
 
-    def erase_subject(self, name: str) -> bool:
-        """Destroy a person's key and name, and every checkpoint. False if nothing is stored of them."""
+    def erase_subject(self, name: str, redact: Callable[[bytes], bytes] | None = None) -> bool:
+        """Destroy a person's key and name, and every checkpoint. False if nothing is stored of them.
+
+        A log whose beginning is in archives cannot be replayed from there: its newest checkpoint is replaced by what
+        `redact` makes of it.
+        """
         self._need_idle("an erasure")
         self._transact(self._take_new())
         found = self._backend.query(tables.SUBJECT_OF_NAME, (name,))
         if not found:
             return False
-        number = found[0][0]
+        number, key = found[0][0], new_key()
         self._transact(
             [
                 (tables.ERASE_SUBJECT, (number,)),
                 (tables.DROP_CHECKPOINTS, ()),
-                (tables.SET_KEY, (new_key(), CHECKPOINT_SUBJECT)),
+                (tables.SET_KEY, (key, CHECKPOINT_SUBJECT)),
+                *self._redacted(key, redact),
             ]
         )
         self._subjects.forget(name, number)
         self._backend.scrub()
         return True
+
+    def _redacted(self, key: bytes, redact: Callable[[bytes], bytes] | None) -> list[Statement]:
+        """The newest checkpoint without a person, if the log cannot do without one."""
+        newest = newest_checkpoint(self._backend) if self._base.position else None
+        if newest is None:
+            return []
+        if redact is None:
+            raise LedgerError("the beginning of this log is in archives: a person is erased from its checkpoint, too")
+        mark, state = newest
+        sealed = seal_bytes(key, checkpoint_aad(mark), redact(state))
+        return [(tables.ADD_CHECKPOINT, (mark.position, mark.unit, mark.digest.hex(), time.time(), sealed))]
+
+    def prune(self, archive: Path) -> list[Segment]:
+        """Delete the segments whose files are in the archive and whole, and that both checkpoints are past."""
+        self._need_idle("pruning")
+        checkpoints = [position for position, _ in self._backend.query(tables.CHECKPOINT_MARKS)]
+        gone = []
+        for segment in [Segment(*row) for row in self._backend.query(tables.SEGMENTS)]:
+            safe = len(checkpoints) >= CHECKPOINTS_KEPT and segment.last < min(checkpoints)
+            if segment.last <= self._base.position or not safe or not file_of(archive, segment.number).exists():
+                continue
+            mark = check_segment(file_of(archive, segment.number), self.ledger_id, segment)
+            if segment.first != self._base.position + 1:
+                break
+            self._backend.prune(segment.last, [(tables.SET_META, ("pruned", mark_text(mark)))])
+            self._base = mark
+            gone.append(segment)
+        return gone
 
     def raise_generation(self) -> int:
         """After a restore: peers can tell this log from the one they knew. Returns the new generation."""
@@ -393,9 +449,12 @@ def create(backend: Backend, settings: Settings, events: Sequence[type[Event]]) 
         clean=True,
         levels={event.TOPIC: event.LEVEL for event in events},
         closed_at="",
+        pruned=Mark(0, 0, b""),
     )
-    meta = msgspec.structs.replace(meta, closed_at=genesis(meta.ledger_id).hex())
+    begin = genesis(meta.ledger_id)
+    meta = msgspec.structs.replace(meta, closed_at=begin.hex(), pruned=Mark(0, 0, begin))
     values = msgspec.structs.asdict(meta) | {"clean": "1", "levels": json.dumps(meta.levels), "format": FORMAT}
+    values["pruned"] = mark_text(meta.pruned)
     backend.transact(
         [
             *((tables.SET_META, (key, str(value))) for key, value in values.items()),
@@ -403,22 +462,3 @@ def create(backend: Backend, settings: Settings, events: Sequence[type[Event]]) 
         ]
     )
     return meta
-
-
-def checkpoint_aad(mark: Mark) -> bytes:
-    return f"{mark.position}|{mark.digest.hex()}".encode()
-
-
-def newest_checkpoint(backend: Backend, end: Mark, ledger_id: str) -> tuple[Mark, bytes | None]:
-    """The newest checkpoint that opens, or the beginning. One that is past the end says that the log was cut."""
-    key = backend.query(tables.SUBJECT_OF_NUMBER, (CHECKPOINT_SUBJECT,))[0][1]
-    aead = AESGCM(bytes(key))
-    for position, unit, digest, sealed in backend.query(tables.CHECKPOINTS):
-        mark = Mark(position, unit, bytes.fromhex(digest))
-        if position > end.position:
-            corrupt(end.position + 1, f"the log is cut (there is a checkpoint at {position})")
-        try:
-            return mark, open_sealed(aead, checkpoint_aad(mark), bytes(sealed))
-        except LedgerCorrupt:
-            continue
-    return Mark(0, 0, genesis(ledger_id)), None

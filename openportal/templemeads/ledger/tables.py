@@ -6,6 +6,7 @@ Statements are written once, with `?` for a parameter; `{blob}`, `{integer}` and
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from openportal.errors import LedgerError
@@ -21,6 +22,7 @@ TABLES = (
     " digest TEXT NOT NULL, at {real} NOT NULL, state {blob} NOT NULL)",
     "CREATE TABLE IF NOT EXISTS segments (number {integer} PRIMARY KEY, first {integer} NOT NULL,"
     " last {integer} NOT NULL, digest_before TEXT NOT NULL, digest_after TEXT NOT NULL, sealed_at {real} NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS pruned (id TEXT PRIMARY KEY, version {integer} NOT NULL)",
 )
 
 SET_META = "INSERT INTO ledger (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -38,7 +40,7 @@ ADD_CHECKPOINT = (
     "INSERT INTO checkpoints (position, unit, digest, at, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (position) DO"
     " UPDATE SET at = excluded.at, state = excluded.state, unit = excluded.unit, digest = excluded.digest"
 )
-CHECKPOINTS = "SELECT position, unit, digest, state FROM checkpoints ORDER BY position DESC"
+CHECKPOINTS = "SELECT position, unit, digest, at, state FROM checkpoints ORDER BY position DESC"
 CHECKPOINT_MARKS = "SELECT position, digest FROM checkpoints ORDER BY position"
 KEEP_CHECKPOINTS = (
     "DELETE FROM checkpoints WHERE position NOT IN (SELECT position FROM checkpoints ORDER BY position DESC LIMIT ?)"
@@ -46,6 +48,9 @@ KEEP_CHECKPOINTS = (
 DROP_CHECKPOINTS = "DELETE FROM checkpoints"
 ADD_SEGMENT = (
     "INSERT INTO segments (number, first, last, digest_before, digest_after, sealed_at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+KEEP_VERSION = (
+    "INSERT INTO pruned (id, version) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET version = excluded.version"
 )
 SEGMENTS = "SELECT number, first, last, digest_before, digest_after, sealed_at FROM segments ORDER BY number"
 
@@ -82,8 +87,25 @@ class ReadBackend(Protocol):
         """Rows of a read, never waiting for a commit that is under way."""
         ...
 
+    @property
+    def archive(self) -> Path | None:
+        """Where archives are looked for; None if this kind of database has none."""
+        ...
+
     def rows(self, after: int, stream: str | None = None, last: int | None = None) -> Iterator[Row]:
         """Rows in order of position, read in short transactions; `stream` is an id."""
+        ...
+
+    def rows_with(self, member: str, values: Sequence[str]) -> Iterator[Row]:
+        """Rows of events in which a text member begins with one of the values, which are all of one length."""
+        ...
+
+    def pairs(self, topic: str, member: str, other: str, width: int) -> list[tuple[bytes, bytes]]:
+        """The first `width` bytes of two text members, of every event of a topic that has the first."""
+        ...
+
+    def members_of(self, subject: int, member: str, width: int) -> list[bytes]:
+        """The first `width` bytes of a text member, of every event in which something of a subject is sealed."""
         ...
 
     def last_row(self) -> Row | None:
@@ -116,6 +138,10 @@ class Backend(ReadBackend, Protocol):
 
     def commit(self) -> None:
         """Make the staged batch durable, in any thread. SpaceFull, or any other exception, means it is not."""
+        ...
+
+    def prune(self, last: int, extra: Sequence[Statement]) -> None:
+        """Delete the rows up to a position, together with what else has to change."""
         ...
 
     def scrub(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from ledger_samples import EVENTS, execute, fill, open_ledger, raw
+from ledger_samples import ALICE, EVENTS, Received, execute, fill, open_ledger, raw
 from psycopg import connect
 
 from openportal.errors import LedgerCorrupt, LedgerError, UnknownEvent
@@ -215,3 +215,24 @@ def test_an_event_class_must_be_fit_to_be_stored(tmp_path: Path) -> None:
     for bad in ([Nameless], [Zero], [Ownerless], [*EVENTS, Twin]):
         with pytest.raises(LedgerError):
             open_ledger(Settings(path=tmp_path), bad)
+
+
+async def test_a_few_events_are_found_without_reading_the_rest(settings: Settings) -> None:
+    ledger = open_ledger(settings)
+    await fill(ledger, 30)
+    ledger.submit([("x", Received("job-77", 1, 'an "instruction":"job-5"', '"job":"job-6"', "bob.demo.brics"))], 1.0)
+    await ledger.drain()
+    ledger.close()
+    with open_reader(settings, EVENTS) as reader:
+        everything = list(reader.records())
+        assert list(reader.records_with("job", ["job-5", "job-6"])) == [
+            one for one in everything if one.event.job.startswith(("job-5", "job-6"))
+        ]
+        assert [one.event.job for one in reader.records_with("job", {"job-77"})] == ["job-77"]
+        assert list(reader.records_with("job", ["nobody"])) == []
+        pairs = reader.pairs(Received, "job", "job", 5)
+        assert sorted(pairs)[:2] == [("job-0", "job-0"), ("job-1", "job-1")]
+        assert len(pairs) == 31
+        assert reader.members_of("bob.demo.brics", "job", 6) == {"job-77"}
+        assert len(reader.members_of(ALICE, "job", 6)) == 30
+        assert reader.members_of("nobody.demo.brics", "job", 6) == set()
