@@ -1,7 +1,6 @@
 """The Python API of the portal's side; `import openportal` gives all of it.
 
-Two modules come when they are asked for: `aio`, which needs asyncio and takes longer to import than all the rest, and
-`operations`. Most programs use neither.
+One module comes when it is asked for: `aio`, which needs asyncio and takes longer to import than all the rest.
 """
 
 from __future__ import annotations
@@ -65,6 +64,19 @@ from openportal.client.identifiers import (
 )
 from openportal.client.jobs import Job
 from openportal.client.notifications import Notification
+from openportal.client.operations import (
+    Diagnostics,
+    DiagnosticsReport,
+    ExpiredJobEntry,
+    FailedJobEntry,
+    Health,
+    HealthInfo,
+    LogEntry,
+    NotificationStatistics,
+    RestartResponse,
+    RunningJobEntry,
+    SlowJobEntry,
+)
 from openportal.client.quantities import Allocation, DateRange, Node, Usage
 from openportal.client.storage import Quota, QuotaLimit, StorageSize, StorageUsage
 from openportal.client.storage_reports import ProjectStorageReport, StorageReport
@@ -72,19 +84,6 @@ from openportal.client.usage import DailyProjectUsageReport, ProjectUsageReport,
 
 if TYPE_CHECKING:
     from openportal.client.aio import AsyncClient
-    from openportal.client.operations import (
-        Diagnostics,
-        DiagnosticsReport,
-        ExpiredJobEntry,
-        FailedJobEntry,
-        Health,
-        HealthInfo,
-        LogEntry,
-        NotificationStatistics,
-        RestartResponse,
-        RunningJobEntry,
-        SlowJobEntry,
-    )
 
 __all__ = [
     "Allocation",
@@ -164,7 +163,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name != "AsyncClient":
         raise AttributeError(f"module 'openportal.client' has no attribute {name!r}")
-    module = "aio" if name == "AsyncClient" else "operations"
-    return getattr(import_module(f"openportal.client.{module}"), name)
+    return import_module("openportal.client.aio").AsyncClient

@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final, ParamSpec, Self, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 from openportal.client.client import Client
 from openportal.client.config import Config
@@ -25,9 +25,7 @@ from openportal.client.exchange import TIMEOUT_SECONDS
 from openportal.client.identifiers import Destination, PortalIdentifier, Uuid
 from openportal.client.jobs import Job
 from openportal.client.notifications import Notification
-
-if TYPE_CHECKING:
-    from openportal.client.operations import Diagnostics, Health, RestartResponse
+from openportal.client.operations import Diagnostics, Health, RestartResponse
 
 CALLS_MAX: Final = 64
 

@@ -16,8 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from openportal.client.arguments import count, instance, instances, real, text, told
 from openportal.client.config import Config
@@ -26,11 +25,9 @@ from openportal.client.exchange import TIMEOUT_SECONDS, Request, asking, value_o
 from openportal.client.identifiers import Destination, PortalIdentifier, Uuid
 from openportal.client.jobs import Job, JobDocument
 from openportal.client.notifications import Notification
+from openportal.client.operations import Diagnostics, Health, RestartResponse
 from openportal.errors import GrammarError
 from openportal.grammar.identifiers import parse_uuid
-
-if TYPE_CHECKING:
-    from openportal.client.operations import Diagnostics, Health, RestartResponse
 
 WAIT_MAX_SECONDS: Final = 25.0
 """As long as a bridge lets itself be asked to wait."""
@@ -128,20 +125,17 @@ class Client:
 
     def health(self) -> Health:
         """How the bridge is, and all that it sees."""
-        found: Health = _operations().Health._from_json(self._json("health"))
-        return found
+        return Health._from_json(self._json("health"))
 
     def diagnostics(self, destination: str) -> Diagnostics:
         """What went wrong at the agent there; an empty destination is the bridge itself."""
         body = {"destination": text(destination, "destination")}
-        found: Diagnostics = _operations().Diagnostics._from_json(self._json("diagnostics", body))
-        return found
+        return Diagnostics._from_json(self._json("diagnostics", body))
 
     def restart(self, restart_type: str, destination: str) -> RestartResponse:
         """Let the agent there start again: `soft` when it has nothing to do, `hard` at once."""
         body = {"restart_type": text(restart_type, "restart_type"), "destination": text(destination, "destination")}
-        found: RestartResponse = _operations().RestartResponse._from_json(self._json("restart", body))
-        return found
+        return RestartResponse._from_json(self._json("restart", body))
 
     def notify(self, command: str) -> None:
         """Tell the agent at the end of a path what changed: `<destination> <event> <whom>`."""
@@ -183,11 +177,6 @@ class Client:
     def _offerings(self, function: str, offerings: Sequence[Destination]) -> list[Destination]:
         given = instances(offerings, Destination, "offerings")
         return _destinations(self._ask(function, list(dict.fromkeys(map(str, given)))))
-
-
-def _operations() -> Any:
-    """Imported when it is needed: it takes longer than the rest of the client, and most programs never need it."""
-    return import_module("openportal.client.operations")
 
 
 def _pause_seconds(max_ms: int) -> float:

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from openportal.client.client import Client
 from openportal.client.exchange import Request
 from openportal.client.identifiers import Destination, PortalIdentifier, Uuid
 from openportal.client.jobs import Job, JobDocument
 from openportal.client.notifications import Notification
-
-if TYPE_CHECKING:
-    from openportal.client.operations import Diagnostics, Health, RestartResponse
+from openportal.client.operations import Diagnostics, Health, RestartResponse
 
 
 class _NotLoaded(Client):

@@ -280,7 +280,10 @@ class DailyProjectUsageReport(msgspec.Struct, frozen=True):
 
     @property
     def is_consistent(self) -> bool:
-        """Whether the totals are those of the maps that they go with, and no part is more than its whole."""
+        """Whether the totals are those of the maps that they go with, and no part is more than its whole.
+
+        Times are rounded for each user, so a part may be more than its whole by a second for each of its users.
+        """
         charged = total_of(self.charged_requeue_reports)
         pairs = (
             (self.user_job_counts, self.num_jobs),
@@ -296,16 +299,17 @@ class DailyProjectUsageReport(msgspec.Struct, frozen=True):
         )
         return (
             all(total_of(counts).seconds == total for counts, total in pairs if counts)
-            and (not charged.seconds or charged < self.total_usage)
+            and all(used <= self.reports.get(user, 0) + 1 for user, used in self.charged_requeue_reports.items())
             and self._has_consistent_reservations()
         )
 
     def _has_consistent_reservations(self) -> bool:
-        discarded = self.reservation_requeue_usage
         used = self.reservation_reports
-        return total_of_nested(discarded) <= self.total_requeue_usage and all(
+        users = {user for by_user in used.values() for user in by_user}
+        whole = self.total_usage_including_requeues.seconds + len(users)
+        return self.total_reservation_usage.seconds <= whole and all(
             seconds <= used.get(reservation, {}).get(user, 0)
-            for reservation, by_user in discarded.items()
+            for reservation, by_user in self.reservation_requeue_usage.items()
             for user, seconds in by_user.items()
         )
 

@@ -170,7 +170,7 @@ class ProjectStorageReport(Report):
         return self.snapshot.is_empty
 
     def __str__(self) -> str:
-        at = f"{self.generated_at.second:%Y-%m-%d %H:%M:%S} UTC"
+        at = f"{self.generated_at.date} {self.generated_at.time} UTC"
         lines = [f"Storage report for {self.project} (generated {at})"]
         if self.project_quotas:
             lines += ["  Project quotas:", *_quota_lines(self.project_quotas, "    ")]
@@ -180,7 +180,7 @@ class ProjectStorageReport(Report):
             lines += [f"    {user} ({self.users.get(user, 'unknown')}):", *_quota_lines(quotas, "      ")]
         if self.days:
             lines.append(f"  Historical snapshots ({len(self.days)} day(s)):")
-        lines += [f"    {day} ({snap.generated_at.second:%H:%M:%S} UTC)" for day, snap in sorted(self.days.items())]
+        lines += [f"    {day} ({snap.generated_at.time} UTC)" for day, snap in sorted(self.days.items())]
         return "\n".join([*lines, *(["  (no quota data)"] if self.is_empty else []), ""])
 
 
