@@ -2,8 +2,8 @@
 
     dialling side     Handshake.ephemeral = its public key, 64 hexadecimal digits
     accepting side    Handshake.ephemeral = its own, only in answer to one
-    both              shared = X25519(own secret, the other's public), then
-                      key = HKDF-SHA512(ikm = session key | shared, salt = dialling public | accepting public, info = label)
+    both              shared = X25519(own secret, the other's public), salt = dialling public | accepting public, then
+                      key = HKDF-SHA512(ikm = session key | shared, salt, info = a label)
 
 A key of that kind replaces each session key from PeerDetails on. Whoever records the connection and gets the configured
 keys years later can open both Handshakes and reads no further: the secrets are forgotten as soon as they were used.

@@ -11,9 +11,11 @@
       consume_status                   ◄─── StandbyStatus ────     create_status
 
 The first Handshake is sealed with the configured keys, the second with the configured inner key and the outer key that
-the first one brought, everything later with the two keys they brought, or what both ephemeral keys made of them. Fields that a peer does not know it ignores;
-`supports_nonce`, `nonce`, `epoch` came after 0.32.2; `supports_batch`, `ephemeral` (see ephemeral.py), `supports_rotation`
-and `rotated` (see keyring.py) are ours; so each of them may be absent, and is left out where it says nothing.
+the first one brought, everything later with the two keys they brought, or what both ephemeral keys made of them.
+
+Fields that a peer does not know it ignores. `supports_nonce`, `nonce` and `epoch` came after 0.32.2; `supports_batch`,
+`ephemeral` (see ephemeral.py), `supports_rotation` and `rotated` (see keyring.py) are ours. So each of them may be
+absent, and is left out where it says nothing.
 
 Every Handshake and PeerDetails carries the next number of one counter per peer, and the epoch of its sender (a random
 number, new in every process). The receiver keeps one window per epoch and refuses a number it has seen: a recorded
