@@ -7,7 +7,8 @@ The file is TOML, in the shape that today's agents write:
     [service.encryption.Environment]          key = "VARIABLE";  or an empty [service.encryption.Simple]
     [[service.servers]]                       agents that we dial: name zone url, optional type proxy
     [service.servers.inner_key]               data = 64 hexadecimal digits; the same for outer_key
-    [[service.clients]]                       agents that dial us: name zone ip, optional type proxy, and the two keys
+    [[service.clients]]                       agents that dial us: name zone ip, optional type proxy, and the two keys;
+                                              ours: standby
     [extras]                                  text to text; secrets are sealed (see secretstore)
     [bridge]                                  a bridge only: url ip port signal_url notification_url trusted_proxy
     [bridge.key]                              data; the key with the id "default"
@@ -343,7 +344,10 @@ RulesField: TypeAlias = Annotated[IpRules | None, _checked(IpRules.parse, str, d
 
 @dataclass(frozen=True)
 class ClientPeer:
-    """An agent that dials us. `ip` is None only for one that comes through a proxy."""
+    """An agent that dials us. `ip` is None only for one that comes through a proxy.
+
+    `standby`: it is two processes or more, at different addresses; one of them works, the others wait.
+    """
 
     name: NameField
     zone: ZoneField
@@ -352,6 +356,7 @@ class ClientPeer:
     outer_key: KeyField = field(repr=False)
     type: TypeField = None
     proxy: str | None = None
+    standby: Annotated[bool, Field(strict=True)] = False
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,9 @@ class Exchange:
     def is_linked(self, peer: Peer) -> bool:
         return peer in self._linked
 
+    def link_of(self, peer: Peer) -> Link | None:
+        return self._linked.get(peer)
+
     def add(self, link: Link) -> None:
         peer = cast(Peer, link.peer)
         self._linked[peer] = link

@@ -150,6 +150,8 @@ class Candidate(Secrets, Protocol):
 
     @property
     def ip(self) -> Addresses | None: ...
+    @property
+    def standby(self) -> bool: ...
 
 
 class Bootstrap:
@@ -367,7 +369,7 @@ class Accepting(_Side):
         self._plain = False
         self._session_outer = b""
         self._theirs = b""  # the ephemeral key of the other side, if it offered one
-        self.candidate: Candidate | None = None
+        self._candidate: Candidate | None = None
 
     def consume_upgrade(self, headers: Mapping[str, str], address: str) -> None:
         """Read the salts and keep the clients that may come from `address`; `headers` have lower-case names."""
@@ -385,7 +387,7 @@ class Accepting(_Side):
                 message = read_message(keys, frame, Handshake)
             except FrameError:
                 continue
-            self._peer, self.candidate = Peer(client.name, client.zone), client
+            self._peer, self._candidate = Peer(client.name, client.zone), client
             self._session_outer = self._read_handshake(message)
             self._keys = keys.with_outer(self._session_outer)
             if message.ephemeral is not None and self._local.secrecy:
@@ -393,6 +395,11 @@ class Accepting(_Side):
                 self._ephemeral = Ephemeral(self._local.draw)
             return
         raise HandshakeError("no configured client has the keys of this handshake")
+
+    @property
+    def candidate(self) -> Candidate:
+        assert self._candidate is not None, "the client is known once its Handshake was opened"
+        return self._candidate
 
     def _keys_of(self, client: Candidate) -> Keys:
         inner_salt, outer_salt = self._salts

@@ -22,12 +22,20 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from openportal.errors import FrameError, HandshakeError, NotConnected, QueueFull, ReplayError, TransportError
+from openportal.errors import (
+    FrameError,
+    HandshakeError,
+    IdentityAlarm,
+    NotConnected,
+    QueueFull,
+    ReplayError,
+    TransportError,
+)
 from openportal.paddington.config import ServerPeer
 from openportal.paddington.frames import MASK_BYTES, MASKED, WHOLE, apply_mask, extent, text_frame
 from openportal.paddington.handshake import Accepting, Dialling, Event, State, advance
-from openportal.paddington.peer import Peer
-from openportal.paddington.session import FRAME_MAX_BYTES, Session
+from openportal.paddington.peer import TAKEOVER, Peer
+from openportal.paddington.session import FRAME_MAX_BYTES, RIVAL_SILENCE_MAX_SECONDS, Session
 
 if TYPE_CHECKING:
     from openportal.paddington.exchange import Exchange
@@ -117,6 +125,9 @@ class Link(asyncio.Protocol):
                 self._read_upgrade(data)
             else:
                 self._read_frames(data)
+        except IdentityAlarm as alarm:
+            self.exchange.stats.alarms[str(self.side.peer), alarm.cause] += 1
+            self.refuse(str(alarm), alarm.cause, logging.ERROR)
         except TransportError as error:
             self.refuse(str(error), type(error).__name__)
 
@@ -335,13 +346,13 @@ class Link(asyncio.Protocol):
         if worth_a_line(self.rejected_count):
             log.warning("%s: message %d dropped: %s", self.peer or self.address, self.rejected_count, error)
 
-    def refuse(self, reason: str, cause: str = "refused") -> None:
+    def refuse(self, reason: str, cause: str = "refused", level: int = logging.WARNING) -> None:
         """Turn the connection away without a word."""
         if self.state is State.CLOSED:
             return
         count = self.exchange.refused(cause)
         if worth_a_line(count):
-            log.warning("connection with %s refused: %s", self.side_name(), reason)
+            log.log(level, "connection with %s refused: %s", self.side_name(), reason)
         self.finish(reason)
         self.close_transport()
 
@@ -377,6 +388,12 @@ class Link(asyncio.Protocol):
         self._outgoing.clear()
         self._outgoing_bytes = 0
         self.exchange.remove(self, reason, later)
+
+    def contest(self) -> None:
+        """Another connection claims to be our peer: find out soon whether this one is still alive."""
+        if self._session is not None:
+            self._session.contest()
+            self._arm(self._session)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
@@ -463,9 +480,7 @@ class Inbound(Link):
 
     def naming(self, payload: bytes) -> None:
         self.side.consume_details(payload)
-        secondary = self.exchange.is_linked(self.side.peer)
-        if secondary and self.exchange.standby[self.side.peer] >= STANDBY_MAX_PER_PEER:
-            raise HandshakeError(f"{STANDBY_MAX_PER_PEER} connections are standing by already")
+        secondary = self._is_second()
         self.write(self.side.create_details(secondary))
         self._known()
         if secondary:
@@ -473,13 +488,33 @@ class Inbound(Link):
             log.info("%s: a second connection stands by", self.peer)
         self._settle(secondary)
 
+    def _is_second(self) -> bool:
+        """Whether another connection of this peer is up; raises HandshakeError if this one may not wait for its end."""
+        first = self.exchange.link_of(self.side.peer)
+        if first is None:
+            return False
+        first.contest()
+        if first.address != self.address and not self.side.candidate.standby:
+            raise IdentityAlarm(
+                TAKEOVER,
+                f"{self.peer} is linked from {first.address}; either it moved and the old link ends within "
+                f"{RIVAL_SILENCE_MAX_SECONDS:.0f} seconds, or somebody else has its keys; "
+                "for a standby pair set standby = true",
+            )
+        if self.exchange.standby[self.side.peer] >= STANDBY_MAX_PER_PEER:
+            raise HandshakeError(f"{STANDBY_MAX_PER_PEER} connections are standing by already")
+        return True
+
     def standing_by(self, payload: bytes) -> None:
         try:
             self.side.consume_poll(payload)
         except (FrameError, HandshakeError) as error:
             self.reject(error)
             return
-        secondary = self.exchange.is_linked(self.side.peer)
+        first = self.exchange.link_of(self.side.peer)
+        secondary = first is not None
+        if first is not None:
+            first.contest()
         self.write(self.side.create_status(secondary))
         if not secondary:
             self.exchange.standby[self.side.peer] -= 1
@@ -551,7 +586,7 @@ class Outbound(Link):
         self._deadline(POLL_SILENCE_MAX_SECONDS, "the peer stopped answering while we stood by")
         self.write(self.side.create_poll())
 
-    def refuse(self, reason: str, cause: str = "refused") -> None:
+    def refuse(self, reason: str, cause: str = "refused", level: int = logging.WARNING) -> None:
         """Our own dialler reports what went wrong."""
         if self.state is not State.CLOSED:
             self.exchange.refused(cause)

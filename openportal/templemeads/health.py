@@ -278,6 +278,9 @@ def extras(agent: Agent, jobs: Open, totals: Totals, uptime_seconds: float) -> J
         "links": link_states(agent),
         "breakers": open_breakers(agent.core, now),
         "stuck": msgspec.structs.asdict(stuck(agent.core, now)),
+        "link_alarms": [
+            {"peer": peer, "cause": cause, "count": count} for (peer, cause), count in agent.links.stats.alarms.items()
+        ],
         "parked": jobs.parked,
         "waiting": jobs.waiting,
         "quarantined": totals.quarantined,

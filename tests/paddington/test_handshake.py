@@ -45,6 +45,7 @@ class Neighbour:
     inner_key: bytes = b"\x01" * 32
     outer_key: bytes = b"\x02" * 32
     ip: Anywhere | None = field(default_factory=Anywhere)
+    standby: bool = False
 
 
 def local(name: str, epoch: int = 7, batches: bool = True, secrecy: bool = True) -> Local:
