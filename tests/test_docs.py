@@ -342,7 +342,7 @@ def sections_of(table: type) -> set[type]:
 
 
 def test_every_table_of_the_file_is_documented() -> None:
-    known = {*TABLES.values(), config.Encryption, config.IpRules}
+    known = {*TABLES.values(), config.Encryption, config.IpRules, config.KeyPair}
     assert sections_of(config.AgentConfig) <= known
 
 

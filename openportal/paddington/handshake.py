@@ -28,7 +28,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -145,13 +145,11 @@ class Secrets(Protocol):
     def outer_key(self) -> bytes: ...
 
 
-class Candidate(Secrets, Protocol):
+class Client(Secrets, Protocol):
     """A configured client; without `ip` it does not connect directly."""
 
     @property
     def ip(self) -> Addresses | None: ...
-    @property
-    def standby(self) -> bool: ...
 
 
 class Bootstrap:
@@ -359,17 +357,20 @@ class Dialling(_Side):
         return self._session(now, dialling=True)
 
 
-class Accepting(_Side):
+C = TypeVar("C", bound=Client)
+
+
+class Accepting(_Side, Generic[C]):
     """The side that listens; its methods are called in the order they stand in."""
 
-    def __init__(self, local: Local, clients: Iterable[Candidate]) -> None:
+    def __init__(self, local: Local, clients: Iterable[C]) -> None:
         super().__init__(local)
         self._clients = tuple(clients)
         self._salts = (b"", b"")
         self._plain = False
         self._session_outer = b""
         self._theirs = b""  # the ephemeral key of the other side, if it offered one
-        self._candidate: Candidate | None = None
+        self._candidate: C | None = None
 
     def consume_upgrade(self, headers: Mapping[str, str], address: str) -> None:
         """Read the salts and keep the clients that may come from `address`; `headers` have lower-case names."""
@@ -397,11 +398,12 @@ class Accepting(_Side):
         raise HandshakeError("no configured client has the keys of this handshake")
 
     @property
-    def candidate(self) -> Candidate:
+    def candidate(self) -> C:
+        """The one of the given clients whose keys opened the Handshake."""
         assert self._candidate is not None, "the client is known once its Handshake was opened"
         return self._candidate
 
-    def _keys_of(self, client: Candidate) -> Keys:
+    def _keys_of(self, client: C) -> Keys:
         inner_salt, outer_salt = self._salts
         if not self._plain:
             inner_salt, outer_salt = xor(inner_salt, client.outer_key), xor(outer_salt, client.inner_key)

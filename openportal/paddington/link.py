@@ -23,6 +23,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from openportal.errors import (
+    ConfigError,
     FrameError,
     HandshakeError,
     IdentityAlarm,
@@ -34,6 +35,7 @@ from openportal.errors import (
 from openportal.paddington.config import ServerPeer
 from openportal.paddington.frames import MASK_BYTES, MASKED, WHOLE, apply_mask, extent, text_frame
 from openportal.paddington.handshake import Accepting, Dialling, Event, State, advance
+from openportal.paddington.keyring import Candidate
 from openportal.paddington.peer import TAKEOVER, Peer
 from openportal.paddington.session import FRAME_MAX_BYTES, RIVAL_SILENCE_MAX_SECONDS, Session
 
@@ -70,7 +72,7 @@ def worth_a_line(count: int) -> bool:
 class Link(asyncio.Protocol):
     """One TCP connection, from the first byte to the last; `state` moves by the table in `handshake.py` only."""
 
-    side: Accepting | Dialling
+    side: Accepting[Candidate] | Dialling
     masks: bool  # whether we mask what we send; the other side does the opposite
 
     def __init__(self, exchange: Exchange, websocket: ClientProtocol | ServerProtocol) -> None:
@@ -430,7 +432,7 @@ class Inbound(Link):
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange, ServerProtocol(max_size=HANDSHAKE_FRAME_MAX_BYTES, logger=_protocol_log))
         self.websocket: ServerProtocol
-        self.side: Accepting = Accepting(exchange.local, exchange.config.clients)
+        self.side: Accepting[Candidate] = Accepting(exchange.local, exchange.keyring.candidates())
         self._stranger = False
 
     def opened(self) -> None:
@@ -475,14 +477,20 @@ class Inbound(Link):
     def greeting(self, payload: bytes) -> None:
         self.side.consume_handshake(payload)
         self.peer = self.side.peer
+        self.exchange.keyring.check(self.side.candidate)
         self.move(Event.GREETED)
         self.write(self.side.create_handshake())
 
     def naming(self, payload: bytes) -> None:
         self.side.consume_details(payload)
         secondary = self._is_second()
-        self.write(self.side.create_details(secondary))
+        offered = self.side.next_keys if self.side.details.supports_rotation and not secondary else None
+        rotated = self.exchange.keyring.welcome(self.side.candidate, offered)
+        self.write(self.side.create_details(secondary, rotated))
         self._known()
+        if rotated:
+            self.end("the keys of the invite were replaced; the peer comes again with the new ones")
+            return
         if secondary:
             self.exchange.standby[self.side.peer] += 1
             log.info("%s: a second connection stands by", self.peer)
@@ -538,7 +546,7 @@ class Outbound(Link):
             exchange, ClientProtocol(parse_uri(server.url), max_size=HANDSHAKE_FRAME_MAX_BYTES, logger=_protocol_log)
         )
         self.websocket: ClientProtocol
-        self.side: Dialling = Dialling(exchange.local, server)
+        self.side: Dialling = Dialling(exchange.local, exchange.keyring.server(Peer(server.name, server.zone)))
         self.peer = self.side.peer
 
     def opened(self) -> None:
@@ -556,10 +564,26 @@ class Outbound(Link):
     def greeting(self, payload: bytes) -> None:
         self.side.consume_handshake(payload)
         self.move(Event.GREETED)
-        self.write(self.side.create_details())
+        self.write(self.side.create_details(self.exchange.keyring.rotates))
 
     def naming(self, payload: bytes) -> None:
-        self._settle(self.side.consume_details(payload))
+        secondary = self.side.consume_details(payload)
+        if self.side.details.rotated:
+            self._rotate()
+        else:
+            self._settle(secondary)
+
+    def _rotate(self) -> None:
+        """The peer has written down the keys that both of us derived; do the same and come again with them."""
+        keyring, keys = self.exchange.keyring, self.side.next_keys
+        if keys is None or not keyring.rotates:
+            raise HandshakeError(f"{self.peer} rotated keys that were not agreed on")
+        try:
+            keyring.adopt(self.side.peer, keys)
+        except ConfigError as error:
+            self.end(f"the new keys cannot be written: {error}")
+        else:
+            self.end("the keys of the invite were replaced; dialling with the new ones")
 
     def standing_by(self, payload: bytes) -> None:
         try:
