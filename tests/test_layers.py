@@ -25,6 +25,10 @@ IMPURE = {
     "eventsourcing", "httpx", "psycopg", "starlette", "uvicorn", "uvloop", "websockets",
 }  # fmt: skip
 PURE = (
+    "agents/scheduler/slurm/attempts.py",
+    "agents/scheduler/slurm/records.py",
+    "agents/scheduler/slurm/usage.py",
+    "agents/scheduler/slurm/windows.py",
     "grammar/",
     "paddington/handshake.py",
     "paddington/session.py",
