@@ -241,6 +241,20 @@ def test_a_requeue_over_midnight_is_one_event() -> None:
     assert sum(made.total_usage.seconds for made in days) == 3660
 
 
+@pytest.mark.parametrize(("midnight", "events"), [(4599, [0, 1]), (4600, [0, 0]), (4719, [0, 0]), (4721, [1, 0])])
+def test_a_requeue_at_midnight_is_not_counted_where_no_day_shows_both_attempts(midnight: int, events: list[int]) -> None:
+    """The attempt ends at 4600; what takes its place is held back until 4720, and is not told of before."""
+    records = requeued(("REQUEUED",))
+    days = [day(*records, window=window) for window in (Window(0, midnight), Window(midnight, 9000))]
+    assert [made.num_charged_requeue_events for made in days] == events
+    assert sum(made.total_usage.seconds for made in days) == 3660
+
+
+@pytest.mark.parametrize(("midnight", "events"), [(4720, 0), (4721, 1)])
+def test_the_moment_a_window_ends_is_not_in_it(midnight: int, events: int) -> None:
+    assert day(*requeued(("REQUEUED",)), window=Window(0, midnight)).num_charged_requeue_events == events
+
+
 def test_a_number_that_is_given_out_again_is_another_job() -> None:
     jobs = [record(submitted=1000, restarts=0), record(submitted=3000, started=3000, ended=3060, restarts=0)]
     made = day(*jobs, window=Window(0, 9000))
