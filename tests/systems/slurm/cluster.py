@@ -4,8 +4,8 @@
     mount namespace              an overlay on a root of `roots`, so that nothing of it is ever changed
     process namespace            one process to end: everything else ends with it
 
-Programs run inside by `nsenter` and `chroot`; `prefix` is what stands before a command, also in an agent's file. The folder
-`shared` is at the same path inside and outside. Each daemon is started, stopped, held (as if it hung) by its name.
+Programs run inside by `nsenter` and `chroot`; `prefix` is what stands before a command, also in an agent's file. The
+folder `shared` is at the same path inside and outside. Daemons are started, ended and held (as if they hung) by name.
 """
 
 from __future__ import annotations
@@ -108,6 +108,11 @@ MARIADB = (
     "--innodb-flush-log-at-trx-commit=0 --performance-schema=0 --pid-file=/run/mysqld/mysqld.pid"
 )
 
+DATABASE = (
+    "CREATE DATABASE slurm_acct_db; CREATE USER slurm@localhost IDENTIFIED BY 'pw'; "
+    "GRANT ALL ON slurm_acct_db.* TO slurm@localhost"
+)
+
 PREPARE = f"""
 set -eu
 install -d -o slurm -g slurm /run/slurm /var/log/slurm /var/lib/slurm/slurmctld
@@ -129,7 +134,7 @@ DAEMONS = {
     "mariadbd": MARIADB,
     "slurmdbd": "MYSQL_UNIX_PORT=/run/mysqld/mysqld.sock runuser -u slurm -- slurmdbd -D",
     "slurmctld": "runuser -u slurm -- slurmctld -D",
-    "slurmrestd": "",  # filled in by the cluster, which knows the folder of the socket
+    "slurmrestd": "SLURM_JWT=daemon runuser -u nobody -- slurmrestd -a rest_auth/jwt 0.0.0.0:6820 unix:{socket}",
     **{f"slurmd-{name}": f"slurmd -D -N {name}" for name in NODES},
 }
 PROCESS = {"slurmd-n1": "slurmd -D -N n1", "slurmd-n2": "slurmd -D -N n2"}
@@ -171,10 +176,7 @@ class Cluster:
         self.shell(PREPARE)
         self.daemon("munged")
         self.daemon("mariadbd", lambda: self.ok("mariadb -S /run/mysqld/mysqld.sock -e 'select 1'"))
-        self.shell(
-            'mariadb -S /run/mysqld/mysqld.sock -e "CREATE DATABASE slurm_acct_db; CREATE USER slurm@localhost IDENTIFIED '
-            "BY 'pw'; GRANT ALL ON slurm_acct_db.* TO slurm@localhost\""
-        )
+        self.shell(f'mariadb -S /run/mysqld/mysqld.sock -e "{DATABASE}"')
         self.daemon("slurmdbd", self.dbd_answers)
         self.shell(f"sacctmgr -i add cluster {NAME}")
         self.daemon("slurmctld", self.ctld_answers)
@@ -272,11 +274,9 @@ class Cluster:
 
     def daemon(self, name: str, ready: Callable[[], bool] | None = None) -> None:
         """Start a daemon and wait until it is ready."""
-        command = DAEMONS[name] or (
-            f"SLURM_JWT=daemon runuser -u nobody -- slurmrestd -a rest_auth/jwt 0.0.0.0:{REST_PORT} unix:{self.rest_socket}"
-        )
         if name == "slurmrestd":
             self.shell(f"chown nobody {self.rest_socket.parent}; rm -f {self.rest_socket}")
+        command = DAEMONS[name].format(socket=self.rest_socket)
         self.shell(f"{command} >>/var/log/slurm/{name}.out 2>&1 </dev/null &")
         self._wait(name, ready or (lambda: self.pids(name) != []))
 

@@ -3,8 +3,8 @@
     24.11   the next Debian release (trixie)
     22.05   Debian 12 (bookworm)
 
-Nothing is installed on this machine: `mmdebstrap` is unpacked beside the roots, and apt fills each of them. A root is made
-once, in about half a minute, under `~/.cache/openportal/roots/`; tests only ever mount an overlay on it.
+Nothing is installed on this machine: `mmdebstrap` is unpacked beside the roots, and apt fills each of them. A root is
+made once, in about half a minute, under `~/.cache/openportal/roots/`; tests only ever mount an overlay on it.
 """
 
 from __future__ import annotations
