@@ -26,6 +26,7 @@ IMPURE = {
 }  # fmt: skip
 PURE = (
     "agents/scheduler/slurm/attempts.py",
+    "agents/scheduler/slurm/cache.py",
     "agents/scheduler/slurm/records.py",
     "agents/scheduler/slurm/usage.py",
     "agents/scheduler/slurm/windows.py",

@@ -242,7 +242,9 @@ def test_a_requeue_over_midnight_is_one_event() -> None:
 
 
 @pytest.mark.parametrize(("midnight", "events"), [(4599, [0, 1]), (4600, [0, 0]), (4719, [0, 0]), (4721, [1, 0])])
-def test_a_requeue_at_midnight_is_not_counted_where_no_day_shows_both_attempts(midnight: int, events: list[int]) -> None:
+def test_a_requeue_at_midnight_is_not_counted_where_no_day_shows_both_attempts(
+    midnight: int, events: list[int]
+) -> None:
     """The attempt ends at 4600; what takes its place is held back until 4720, and is not told of before."""
     records = requeued(("REQUEUED",))
     days = [day(*records, window=window) for window in (Window(0, midnight), Window(midnight, 9000))]
