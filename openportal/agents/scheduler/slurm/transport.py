@@ -66,28 +66,6 @@ class QueuedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """What a compute node has, and the state it is in."""
-
-    name: str
-    cpus: int
-    gpus: int
-    memory_mb: int
-    state: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """A reservation that slurmctld holds; times are seconds since 1970."""
-
-    name: str
-    start: int
-    end: int
-    nodes: int
-    accounts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class JobQuery:
     """Which accounting records: of one account or of all, in all reservations or one."""
 
@@ -119,10 +97,6 @@ class Slurm(Protocol):
 
     async def accounts(self) -> tuple[Account, ...]: ...
 
-    async def nodes(self) -> tuple[Node, ...]: ...
-
-    async def reservations(self) -> tuple[Reservation, ...]: ...
-
     async def queue(self, account: str, user: str = "") -> tuple[QueuedJob, ...]:
         """What waits or runs in an account, of one user or of all."""
         ...
@@ -137,19 +111,11 @@ class Slurm(Protocol):
 
     async def move_account(self, cluster: str, account: str, parent: str) -> None: ...
 
-    async def remove_account(self, cluster: str, account: str) -> None:
-        """Take an account off a cluster; its records stay."""
-        ...
-
     async def add_user(self, cluster: str, account: str, user: str) -> None:
         """Associate a user with an account, and make it the user's default."""
         ...
 
     async def set_default_account(self, cluster: str, user: str, account: str) -> None: ...
-
-    async def remove_user(self, cluster: str, account: str, user: str) -> None:
-        """End the association of a user with an account; its records stay."""
-        ...
 
     async def set_minutes(self, cluster: str, account: str, minutes: TresMinutes) -> None:
         """Set GrpTRESMins of an account for these resources; none at all clears what there is."""
