@@ -20,6 +20,8 @@ ELSEWHERE = {
     "agents/scheduler/slurm/reading.py": "test_slurm_reading.py",
     "agents/scheduler/slurm/reports.py": "test_slurm_reports.py",
     "agents/scheduler/slurm/zones.py": "test_slurm_zones.py",
+    "agents/scheduler/slurm/sacct.py": "test_slurm_sacct.py",
+    "agents/scheduler/slurm/token.py": "test_slurm_token.py",
     "agents/scheduler/slurm/usage.py": "test_slurm_usage.py",
     "agents/scheduler/slurm/windows.py": "test_slurm_windows.py",
     "bridge/agent.py": "test_bridge_agent.py",

@@ -43,7 +43,7 @@ def requeued_jobs() -> list[JobRecord]:
 
 
 async def read(source: Accounts, days: list[date] = DAYS, now: int = LONG_AFTER) -> list[DayRecords]:
-    reader = Reader(source, JobQuery(Window(0, 0), "c", "proj", "p", "r"), LONDON, now)
+    reader = Reader(source, JobQuery(Window(0, 0), "c", "proj", "p"), LONDON, now)
     return [found async for found in reader.days(days)]
 
 
@@ -59,9 +59,7 @@ async def test_ten_days_are_two_questions() -> None:
         Window.of_days(DAYS[0], DAYS[6], LONDON),
         Window.of_days(DAYS[7], DAYS[9], LONDON),
     ]
-    assert {(query.cluster, query.account, query.partition, query.reservation) for query in source.asked} == {
-        ("c", "proj", "p", "r")
-    }
+    assert {(query.cluster, query.account, query.partition) for query in source.asked} == {("c", "proj", "p")}
     assert all(one.is_whole for one in found)
 
 

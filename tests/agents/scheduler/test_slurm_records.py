@@ -93,6 +93,20 @@ def test_numbers_of_every_version(written: object, read: int) -> None:
     assert job.restarts == (None if written is None else read)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({"id": 0, "name": ""}, ""),
+        ({"id": 7, "name": "interactive"}, "interactive"),
+        ({"id": 0, "name": 0}, ""),
+        ({"id": 7, "name": 4009869856}, "#7"),  # 22.05 prints an address
+        (None, ""),
+    ],
+)
+def test_reservations_of_every_version(written: object, read: str) -> None:
+    assert only(read_json(document({**OLD, "reservation": written}))).reservation == read
+
+
 def test_gpus_by_model_are_counted_when_there_is_no_sum_of_them() -> None:
     models = [{"type": "gres", "name": name, "count": 2} for name in ("gpu:a100", "gpu:h100", "shard")]
     assert only(read_json(document({**OLD, "tres": {"allocated": models}}))).gpus == 4

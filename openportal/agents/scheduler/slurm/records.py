@@ -33,7 +33,9 @@ TEXT_COLUMNS: Final = (
     "JobIDRaw", "Cluster", "Account", "User", "Partition", "Submit", "Eligible", "Start", "End", "ElapsedRaw", "State",
     "AllocTRES", "Reservation",
 )  # fmt: skip
-TEXT_COLUMNS_SINCE_24_05: Final = ("Restarts", "FailedNode")
+TEXT_COLUMNS_LATER: Final = ("Restarts", "FailedNode")
+"""What 22.05 does not have."""
+
 _MEGABYTES: Final = {"": 1 / 1048576, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1048576.0, "P": 1073741824.0}
 _read_memory = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)[nc]?").fullmatch
 
@@ -134,7 +136,8 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class _Reservation(msgspec.Struct, frozen=True):
-    name: str | None = None
+    id: _Count = None
+    name: str | int | None = None
 
 
 class _Job(msgspec.Struct, frozen=True):
@@ -221,10 +224,19 @@ def _record(job: _Job) -> JobRecord:
         elapsed=_number(time.elapsed),
         states=(current,) if isinstance(current, str) else current,
         restarts=None if job.restart_cnt is None else _number(job.restart_cnt),
-        reservation=(job.reservation.name or "") if job.reservation else "",
+        reservation=_reservation(job.reservation),
         failed_node=job.failed_node or "",
         **held,
     )
+
+
+def _reservation(told: _Reservation | None) -> str:
+    """Its name; or `#` and its number for 22.05, which writes an address in memory in place of the name."""
+    if told is None:
+        return ""
+    if isinstance(told.name, str):
+        return told.name
+    return f"#{number}" if (number := _number(told.id)) else ""
 
 
 def _number(value: _Count) -> int:

@@ -67,13 +67,12 @@ class QueuedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Which accounting records: of one account or of all, in all reservations or one."""
+    """Which accounting records: of one account or of all, in one partition or in all."""
 
     window: Window
     cluster: str
     account: str = ""
     partition: str = ""
-    reservation: str = ""
 
 
 class Slurm(Protocol):
@@ -122,5 +121,5 @@ class Slurm(Protocol):
         ...
 
     async def cancel(self, jobs: tuple[int, ...]) -> None:
-        """Cancel jobs by their numbers; those that are gone already are no error."""
+        """Cancel those of these jobs that still wait; that one runs, or is gone, is no error."""
         ...
