@@ -14,7 +14,8 @@ import secrets
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 NAME = "testcl"
@@ -205,11 +206,11 @@ class Cluster:
 
     def _enter(self) -> None:
         script = INIT.format(root=self._root, folder=self.folder, shared=self.shared, host=HOST)
-        log = (self.folder / "init.log").open("ab")
         unshare = ["unshare", "-m", "-u", "-n", "-p", "-f", "--kill-child", "--propagation", "private"]
-        self._outer = subprocess.Popen(
-            [*unshare, "bash", "-ec", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        with (self.folder / "init.log").open("ab") as log:
+            self._outer = subprocess.Popen(
+                [*unshare, "bash", "-ec", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         self._wait("the namespaces", (self.folder / "mounted").exists)
         outer = self._outer.pid
         self._pid = int(Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0])
@@ -289,6 +290,24 @@ class Cluster:
         self.shell(f"kill -{number} {' '.join(self.pids(name))}")
         if number == "KILL":
             self._wait(f"the end of {name}", lambda: self.pids(name) == [])
+
+    @contextmanager
+    def without(self, name: str, ready: Callable[[], bool]) -> Iterator[None]:
+        """A while in which a daemon is not there; `ready` tells that it is back."""
+        self.signal(name, "KILL")
+        try:
+            yield
+        finally:
+            self.daemon(name, ready)
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """A while in which a daemon takes connections and says nothing."""
+        self.signal(name, "STOP")
+        try:
+            yield
+        finally:
+            self.signal(name, "CONT")
 
     def dbd_answers(self) -> bool:
         return self.ok("timeout 5 sacctmgr -nP show cluster </dev/null")

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from openportal.agents.scheduler.slurm import plan
 from openportal.agents.scheduler.slurm.plan import Change, Found, Target
@@ -24,7 +24,19 @@ from openportal.templemeads.handlers import Run
 
 VISIBLE_POLL_SECONDS: Final = 1.0
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 log = logging.getLogger(__name__)
+
+
+async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """Two looks side by side; also when one fails, the other is waited for."""
+    found = await asyncio.gather(one, other, return_exceptions=True)
+    for value in found:
+        if isinstance(value, BaseException):
+            raise value
+    return cast("tuple[T, U]", tuple(found))
 
 
 class Visible(Protocol):
@@ -59,7 +71,7 @@ class Accounts:
         return Target.of(mapping, await self.cluster(), self._parent)
 
     async def find(self, target: Target) -> Found:
-        account, associations = await asyncio.gather(
+        account, associations = await both(
             self._slurm.account(target.account), self._slurm.associations(target.cluster, target.account)
         )
         return Found(account, associations)
@@ -69,7 +81,7 @@ class Accounts:
         return plan.is_managed(found.account) and found.own is not None
 
     async def is_user_added(self, target: Target, mapping: UserMapping) -> bool:
-        there, user = await asyncio.gather(self.is_added(target), self._slurm.user(plan.user_name(mapping.local_user)))
+        there, user = await both(self.is_added(target), self._slurm.user(plan.user_name(mapping.local_user)))
         return there and plan.is_user_added(target, user)
 
     async def has_pending(self, target: Target, user: str = "") -> bool:
@@ -92,13 +104,13 @@ class Accounts:
         name = plan.user_name(mapping.local_user)
         changes = plan.add_user(target, mapping, await self._slurm.user(name))
         if changes:
-            await self._until_visible(mapping)
+            await self._until_visible(name)
         if await self.act(run, changes):
             self._require_none(plan.add_user(target, mapping, await self._slurm.user(name)))
 
     async def clear_queue(self, run: Run, target: Target, user: str = "") -> None:
         """Cancel what waits in the account of a project, of one user or of all; what runs is left, and told."""
-        found, queue = await asyncio.gather(self.find(target), self._slurm.queue(target.account, user))
+        found, queue = await both(self.find(target), self._slurm.queue(target.account, user))
         plan.require_ours(target, found)
         await self.act(run, plan.cancel_pending(target.account, queue))
         running = [job.job_id for job in queue if job.state != plan.PENDING]
@@ -119,9 +131,8 @@ class Accounts:
         if left:
             raise RunError(f"Slurm took the change and does not show it: {left[0].action} {left[0].target}")
 
-    async def _until_visible(self, mapping: UserMapping) -> None:
+    async def _until_visible(self, name: str) -> None:
         """Wait until the scheduler's machine knows the login name. Raises Unavailable when it does not in time."""
-        name = mapping.local_user
         waited = 0.0
         while not await self._visible.is_visible(name):
             if waited >= self._wait_seconds:

@@ -70,7 +70,11 @@ class Target:
 
     @classmethod
     def of(cls, mapping: ProjectMapping, cluster: str, parent: str) -> Target:
-        return cls(cluster, account_name(mapping.local_group), parent, mapping.project)
+        """Raises InvalidJob when the project would have an account that others hang beneath."""
+        name = account_name(mapping.local_group)
+        if name == parent.lower():
+            raise InvalidJob(f"The account {name} is the parent of all projects' accounts (parent-account).")
+        return cls(cluster, name, parent, mapping.project)
 
 
 @dataclass(frozen=True, slots=True)
