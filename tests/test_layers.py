@@ -28,6 +28,7 @@ PURE = (
     "agents/scheduler/slurm/attempts.py",
     "agents/scheduler/slurm/cache.py",
     "agents/scheduler/slurm/records.py",
+    "agents/scheduler/slurm/rest_answers.py",
     "agents/scheduler/slurm/sacct.py",
     "agents/scheduler/slurm/usage.py",
     "agents/scheduler/slurm/windows.py",

@@ -22,6 +22,8 @@ ELSEWHERE = {
     "agents/scheduler/slurm/zones.py": "test_slurm_zones.py",
     "agents/scheduler/slurm/sacct.py": "test_slurm_sacct.py",
     "agents/scheduler/slurm/token.py": "test_slurm_token.py",
+    "agents/scheduler/slurm/rest.py": "test_slurm_rest.py",
+    "agents/scheduler/slurm/rest_answers.py": "test_slurm_rest_answers.py",
     "agents/scheduler/slurm/usage.py": "test_slurm_usage.py",
     "agents/scheduler/slurm/windows.py": "test_slurm_windows.py",
     "bridge/agent.py": "test_bridge_agent.py",
