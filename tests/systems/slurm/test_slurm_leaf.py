@@ -15,6 +15,7 @@ from openportal.agents.scheduler.slurm.zones import site_zone
 from openportal.errors import InvalidJob, RunError, Unavailable
 from openportal.grammar.identifiers import ProjectMapping
 from tests.agents.runs import Killed, MemoryRun, answer, effects_of
+from tests.processes.waiting import until
 from tests.systems.slurm.cluster import Cluster
 from tests.systems.slurm.site import associations, reason_of, slurm_extras, state_of, submit, wait_for
 
@@ -278,7 +279,7 @@ async def test_slurm_that_does_not_answer_in_time_is_unavailable(cluster: Cluste
     with cluster.held("slurmdbd"):
         leaf = leaf_of(cluster, **{"slurm-timeout": SHORT_SECONDS})
         await fails(leaf, CALLS[0], Unavailable, f"did not finish within {SHORT_SECONDS} s .slurm-timeout.")
-    assert cluster.shell("pgrep -x sacctmgr || true").split() == [], "what was given up is ended"
+    until(lambda: cluster.shell("pgrep -x sacctmgr || true") == "", "what was given up is ended")
 
 
 # --- tools that lie ---------------------------------------------------------------------------------------------------
@@ -316,10 +317,10 @@ async def test_a_change_that_slurm_does_not_show_is_not_done(cluster: Cluster, t
 
 
 async def test_an_empty_answer_removes_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    """A tool that finds nothing though it is there: the change is tried, and Slurm refuses it."""
+    """A tool that finds nothing though it is there: the change is tried, and is in vain."""
     await answer(leaf_of(cluster), "add_local_project empty.brics:brics.empty")
     leaf = with_tool(cluster, tmp_path, '[ "$1" = -i ] && exec $REAL "$@"; exit 0')
-    with pytest.raises(RunError, match="exit code 1"):
+    with pytest.raises(RunError):
         await answer(leaf, "add_local_project empty.brics:brics.empty")
     assert len(associations(cluster, "brics.empty")) == 1
 
