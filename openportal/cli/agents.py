@@ -34,6 +34,10 @@ def agent_group(defaults: AgentDefaults) -> click.Group:
 
     attach(group, defaults)
     group.add_command(_run_command(defaults))
+    if defaults.command == "op-slurm":
+        from openportal.cli.reconcile import reconcile  # loads what only a scheduler agent needs
+
+        group.add_command(reconcile)
     return group
 
 

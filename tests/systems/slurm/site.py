@@ -94,9 +94,11 @@ def wait_for(cluster: Cluster, job: str, *states: str) -> None:
 
 
 def accounted(cluster: Cluster, account: str) -> list[dict[str, str]]:
-    """What sacct says about the ended jobs of an account, once it says it of all."""
+    """What sacct says about every attempt of the jobs of an account, once it knows the end of all."""
     fields = ("JobID", "User", "Account", "State", "Start", "End", "ElapsedRaw", "AllocTRES")
-    command = f"sacct -nPXa --accounts={account} --starttime=uts{int(time.time()) - 86_400} --format={','.join(fields)}"
+    command = (
+        f"sacct -nPXaD --accounts={account} --starttime=uts{int(time.time()) - 86_400} --format={','.join(fields)}"
+    )
 
     def rows() -> list[dict[str, str]]:
         return [dict(zip(fields, line.split("|"), strict=True)) for line in cluster.shell(command).splitlines()]

@@ -133,3 +133,16 @@ def test_an_account_that_is_not_ours_is_never_touched(cluster: Cluster, facility
     assert all("organisation 'physics'" in error for _, error, _ in outcomes[:1])
     assert all(error for _, error, _ in outcomes)
     assert associations(cluster, "brics.site") == before
+
+
+def test_while_slurmdbd_is_down_a_job_fails_with_the_reason_and_its_repeat_completes_it(
+    cluster: Cluster, facility: Facility
+) -> None:
+    ask(facility, "add_project outage.brics")
+    with cluster.without("slurmdbd", cluster.dbd_answers):
+        [[_, error, _]] = ask_for_outcomes(facility, "add_user hugo.outage.brics")
+    assert "sacctmgr does not reach Slurm" in error
+    assert "Connection refused" in error
+    assert [user for _, user, _, _ in associations(cluster, "brics.outage")] == [""]
+    ask(facility, "add_user hugo.outage.brics")
+    assert [user for _, user, _, _ in associations(cluster, "brics.outage")] == ["", "hugo.outage"]

@@ -17,7 +17,16 @@ from openportal.grammar.identifiers import ProjectMapping
 from tests.agents.runs import Killed, MemoryRun, answer, effects_of
 from tests.processes.waiting import until
 from tests.systems.slurm.cluster import Cluster
-from tests.systems.slurm.site import associations, reason_of, slurm_extras, state_of, submit, wait_for
+from tests.systems.slurm.site import (
+    accounted,
+    associations,
+    node_seconds,
+    reason_of,
+    slurm_extras,
+    state_of,
+    submit,
+    wait_for,
+)
 
 pytestmark = pytest.mark.systems
 
@@ -183,7 +192,7 @@ async def test_a_limit_that_drifted_is_set_again(cluster: Cluster, caplog: pytes
     cluster.shell("sacctmgr -i modify account brics.drift set GrpTRESMins=cpu=1 where cluster=testcl")
     leaf = leaf_of(cluster, {mapping: 36_000})
     assert await done(leaf, f"get_local_limit {mapping}") == [{"seconds": 36_000}]
-    assert "The limit of brics.drift was not as it should be" in caplog.text
+    assert "The limit of brics.drift is not as it should be" in caplog.text
     assert associations(cluster, "brics.drift")[0][3] == LIMITED
     cluster.shell("sacctmgr -i modify account brics.drift set GrpTRESMins=cpu=-1 where cluster=testcl")
     assert [action for action, _ in await effects_of(leaf, f"get_local_usage_report {mapping}")] == ["set limit"]
@@ -212,6 +221,34 @@ async def test_nothing_is_a_limit(cluster: Cluster) -> None:
     assert reason_of(cluster, job).startswith("AssocGrp")
     await answer(leaf, f"remove_local_project {mapping}")
     assert state_of(cluster, job) == "CANCELLED"
+
+
+async def test_what_the_site_bears_is_added_to_the_limit_also_in_another_life(cluster: Cluster) -> None:
+    mapping, policy = "borne.brics:brics.borne", {"requeue-policy": "no_charge"}
+    leaf = leaf_of(cluster, **policy)
+    await done(leaf, f"add_local_user alice.{mapping.replace(':', ':alice:')}", f"set_local_limit {mapping} 36000")
+    once = '[ -n "$SLURM_RESTART_COUNT" ] || sleep 60'
+    job = submit(cluster, "alice", "-A", "brics.borne", "-n", "64", "-t", "5", "--requeue", command=once)
+    wait_for(cluster, job, "RUNNING")
+    cluster.shell(f"sleep 2; scontrol requeue {job}")
+    wait_for(cluster, job, "PENDING")
+    cluster.shell(f"scontrol update jobid={job} StartTime=now")
+    wait_for(cluster, job, "COMPLETED")
+    [lost, _] = until(lambda: two_attempts(cluster, "brics.borne"), "both attempts are accounted for")
+    borne = node_seconds(lost)
+    assert borne >= 2
+
+    leaf = leaf_of(cluster, {mapping: 36_000}, **policy)
+    assert await done(leaf, f"get_local_limit {mapping}") == [{"seconds": 36_000}]
+    allowed = cluster.shell("sacctmgr -nP show assoc where account=brics.borne user='' format=GrpTRESMins")
+    assert f"cpu={(36_000 + borne) * 64 // 60}" in allowed
+    assert await effects_of(leaf_of(cluster, {mapping: 36_000}, **policy), f"get_local_limit {mapping}") == []
+
+
+def two_attempts(cluster: Cluster, account: str) -> list[dict[str, str]]:
+    """The attempts of a job that was requeued once, when slurmdbd has both ends."""
+    rows = accounted(cluster, account)
+    return rows if len(rows) == 2 else []
 
 
 # --- cut short --------------------------------------------------------------------------------------------------------

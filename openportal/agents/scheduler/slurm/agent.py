@@ -15,22 +15,20 @@ Slurm: Slurm's figure is adopted only while nobody has asked for one.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, tzinfo
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
 from typing import Any
 
 from openportal.agents import naming
 from openportal.agents.locks import Locks
 from openportal.agents.scheduler.slurm import limits, plan
 from openportal.agents.scheduler.slurm.accounts import Accounts, Visible
-from openportal.agents.scheduler.slurm.limits import LimitBook
-from openportal.agents.scheduler.slurm.plan import Found, Target
+from openportal.agents.scheduler.slurm.keeper import LimitKeeper, Recall
+from openportal.agents.scheduler.slurm.plan import Target
 from openportal.agents.scheduler.slurm.reports import UsageReports, UsageRules
 from openportal.agents.scheduler.slurm.settings import Settings
 from openportal.agents.scheduler.slurm.transport import Slurm
-from openportal.errors import GrammarError, InvalidJob, OpenPortalError, RunError
+from openportal.errors import GrammarError, InvalidJob
 from openportal.grammar import instructions as op
 from openportal.grammar.dates import DateRange
 from openportal.grammar.declaration import Instruction
@@ -38,11 +36,7 @@ from openportal.grammar.identifiers import ProjectMapping, UserMapping
 from openportal.grammar.usage import ProjectUsageReport
 from openportal.templemeads.handlers import Handler, Run
 
-log = logging.getLogger(__name__)
-
 DEFAULT_RANGE = "this_week"
-Recall = Callable[[], Iterable[tuple[ProjectMapping, int]]]
-"""The limits that were set in earlier lives, by what the ledger says. May take a while; raises OpenPortalError."""
 
 
 class SlurmScheduler:
@@ -52,16 +46,13 @@ class SlurmScheduler:
         self, slurm: Slurm, visible: Visible, settings: Settings, zone: tzinfo, recall: Recall,
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._accounts = Accounts(slurm, visible, settings)
-        self._slurm = slurm
-        self._settings = settings
-        self._zone = zone
-        self._recall = recall
-        self._clock = clock
-        self._book = LimitBook()
-        self._is_recalled = False
-        self._reports: UsageReports | None = None
         self._locks = Locks()
+        self._accounts = Accounts(slurm, visible, settings)
+        self._keeper = LimitKeeper(self._accounts, settings.node, zone, recall, clock, self._locks)
+        self._rules = UsageRules(settings.node, zone, settings.policy, settings.partition)
+        self._slurm = slurm
+        self._clock = clock
+        self._reports: UsageReports | None = None
 
     def handlers(self) -> Mapping[type[Instruction], Handler]:
         """The instructions of a scheduler agent."""
@@ -119,93 +110,39 @@ class SlurmScheduler:
         naming.require_local(mapping)
         return await self._accounts.target(ProjectMapping(mapping.user.project_identifier, mapping.local_group))
 
-    # --- limits ------------------------------------------------------------------------------------------------------
+    # --- limits and usage --------------------------------------------------------------------------------------------
 
     async def _set_local_limit(self, run: Run, instruction: op.SetLocalLimit) -> dict[str, int]:
         seconds = limits.parse_limit(str(instruction.limit))
         target = await self._accounts.target(instruction.mapping)
-        await self._remember()
-        async with self._locks.hold(target.account):
-            wanted = limits.minutes_of(self._book.asked(target.account, seconds).applied, self._settings.node)
-            changes = plan.set_minutes(target, await self._accounts.find(target), wanted)
-            if await self._accounts.act(run, changes):
-                plan.require_minutes(target, await self._accounts.find(target), wanted)
-            self._book.request(target.account, seconds)
+        await self._keeper.set(run, target, seconds, self._usage(target.cluster))
         return {"seconds": seconds}
 
     async def _get_local_limit(self, run: Run, instruction: op.GetLocalLimit) -> dict[str, int]:
         target = await self._accounts.target(instruction.mapping)
-        found = await self._keep_limit(run, target)
-        limit = self._book.limits.get(target.account)
-        if limit is not None:
-            return {"seconds": limit.requested}
-        seconds = limits.seconds_of(found.minutes, self._settings.node)
-        if seconds is not None:
-            log.warning("The limit of %s is Slurm's own figure: nobody has asked us for one", target.account)
-        return {"seconds": seconds or 0}
-
-    async def _keep_limit(self, run: Run, target: Target) -> Found:
-        """What Slurm has of an account, with its limit as it should be: set again if it is another one."""
-        await self._remember()
-        async with self._locks.hold(target.account):
-            found = await self._accounts.find(target)
-            plan.require_there(target, found)
-            limit = self._book.limits.get(target.account)
-            if limit is None:
-                return found
-            changes = plan.set_minutes(target, found, limits.minutes_of(limit.applied, self._settings.node))
-            for change in changes:
-                log.warning("The limit of %s was not as it should be: %s", target.account, change.target)
-            await self._accounts.act(run, changes)
-        return found
-
-    async def _remember(self) -> None:
-        """Take up the limits of earlier lives, once; what cannot be read is left unknown, and lowers nothing."""
-        if self._is_recalled:
-            return
-        try:
-            known = await asyncio.to_thread(lambda: list(self._recall()))
-        except OpenPortalError as error:
-            raise RunError(f"The limits that were set before cannot be read from the ledger: {error}") from error
-        self._book.recall((plan.account_name(mapping.local_group), seconds) for mapping, seconds in known)
-        self._is_recalled = True
-
-    # --- usage -------------------------------------------------------------------------------------------------------
+        return {"seconds": await self._keeper.get(run, target, self._usage(target.cluster))}
 
     async def _get_local_usage_report(self, run: Run, instruction: op.GetLocalUsageReport) -> dict[str, Any]:
-        mapping = instruction.mapping
         days = self._days(str(instruction.range or DEFAULT_RANGE))
-        target = await self._accounts.target(mapping)
+        target = await self._accounts.target(instruction.mapping)
         found = await self._accounts.find(target)
         plan.require_ours(target, found)
-        report = await self._usage(target.cluster).project(mapping.project, target.account, days)
-        self._correct(target, report)
+        reports = self._usage(target.cluster)
+        report = await reports.project(target.project, target.account, days)
         if found.own is not None:
-            await self._keep_limit(run, target)
+            await self._keeper.keep(run, target, reports)
         return with_users(report).to_wire()
 
     def _days(self, text: str) -> DateRange:
         try:
-            return DateRange.parse(text, self._today())
+            return DateRange.parse(text, self._keeper.today())
         except GrammarError as error:
             raise InvalidJob(str(error)) from error
 
-    def _today(self) -> date:
-        return datetime.fromtimestamp(self._clock(), self._zone).date()
-
     def _usage(self, cluster: str) -> UsageReports:
         if self._reports is None:
-            settings = self._settings
-            rules = UsageRules(settings.node, self._zone, settings.policy, settings.partition)
-            self._reports = UsageReports(self._slurm, cluster, rules, self._clock)
+            self._reports = UsageReports(self._slurm, cluster, self._rules, self._clock)
         return self._reports
-
-    def _correct(self, target: Target, report: ProjectUsageReport) -> None:
-        """What the site bears of this month, as far as this report tells."""
-        month = f"{self._today():%Y-%m}"
-        days = [daily for day, daily in report.reports.items() if f"{day:%Y-%m}" == month]
-        absorbed = sum(daily.total_requeue_usage.seconds for daily in days)
-        self._book.correct(target.account, absorbed, month)
 
 
 def with_users(report: ProjectUsageReport) -> ProjectUsageReport:

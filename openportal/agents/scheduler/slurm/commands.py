@@ -142,6 +142,9 @@ class Commands:
             numbers = map(str, jobs[first : first + JOBS_PER_CALL_MAX])
             await self._run("scancel", "--state=PENDING", *numbers)
 
+    async def close(self) -> None:
+        """There is nothing to close: a command is over when it has ended."""
+
     # --- shared ------------------------------------------------------------------------------------------------------
 
     async def _limited(self, cluster: str, account: str) -> Iterable[str]:

@@ -13,8 +13,8 @@ is the largest number that it can.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from openportal.errors import InvalidJob
@@ -87,26 +87,3 @@ class Limit:
     def asking(self, requested: int) -> Limit:
         """With another request; the correction stays."""
         return Limit(requested, self.correction, self.month)
-
-
-@dataclass(slots=True)
-class LimitBook:
-    """What is known of every account's limit. An account that is not in it has none that we know of."""
-
-    limits: dict[str, Limit] = field(default_factory=dict)
-
-    def recall(self, requested: Iterable[tuple[str, int]]) -> None:
-        """What was asked for in earlier lives; what is known already is newer."""
-        for account, seconds in requested:
-            self.limits.setdefault(account, Limit(seconds))
-
-    def asked(self, account: str, seconds: int) -> Limit:
-        """The limit as it will be with this request."""
-        return self.limits.get(account, Limit(0)).asking(seconds)
-
-    def request(self, account: str, seconds: int) -> None:
-        self.limits[account] = self.asked(account, seconds)
-
-    def correct(self, account: str, absorbed: int, month: str) -> None:
-        if account in self.limits:
-            self.limits[account] = self.limits[account].corrected(absorbed, month)

@@ -1,20 +1,22 @@
 """The settings of a Slurm agent: the `extras` of its file, read once.
 
-slurm-default-node   {"cpus": 64, "gpus": 4, "mem": 128000, "billing": 64}: what limits and usage are counted in
-slurm-cluster        the cluster; if it is left out, the only one that slurmdbd knows
-slurm-partition      count the jobs of this partition only
-parent-account       the account that projects are put beneath
-sacctmgr sacct scontrol scancel squeue getent
-                     commands, with a prefix if need be (`docker exec slurm sacctmgr`). What is left out of squeue
-                     and getent takes the prefix of scancel and sacctmgr: they must run where those do
-slurm-server         the address of slurmrestd; with it, no command is used but a getent that is set
-slurm-user token-command token-lifespan
-                     who we are to slurmrestd, and how a token is got
-max-slurm-runners    commands that run at the same time, of each kind
-requeue-policy       who bears what a job used before it was requeued
-slurm-timeout        seconds for one command or request
-account-wait         seconds to wait for an account to be visible before its association is made
-time-zone            whose days the reports are of; the machine's if it is left out
+    slurm-default-node   {"cpus": 64, "gpus": 4, "mem": 128000, "billing": 64}: what limits and usage are counted in
+    slurm-cluster        the cluster; if it is left out, the only one that slurmdbd knows
+    slurm-partition      count the jobs of this partition only
+    parent-account       the account that projects are put beneath
+    sacctmgr sacct scontrol scancel squeue getent
+                         commands, with a prefix if need be (`docker exec slurm sacctmgr`)
+    slurm-server         where slurmrestd is; with it, commands are used only where sacctmgr is set, for what that
+                         slurmrestd cannot do
+    slurm-user token-command token-key token-lifespan
+                         who we are to slurmrestd, and how a token is got
+    max-slurm-runners    commands or requests at the same time
+    requeue-policy       who bears what a job used before it was requeued
+    slurm-timeout        seconds for one command or request
+    account-wait         seconds to wait for an account to be visible before its association is made
+    time-zone            whose days the reports are of; the machine's if it is left out
+
+What is left out of squeue and getent takes the prefix of scancel and sacctmgr: they must run where those do.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ class Settings:
     commands: Mapping[str, Command] = field(default_factory=dict)
     server: str = ""
     user: str = ""
-    token_command: str = ""
+    token_command: Command = ()
+    token_key: str = ""
+    has_commands: bool = True
     token_lifespan_seconds: int = TOKEN_LIFESPAN_SECONDS
     runners: int = RUNNERS
     policy: RequeuePolicy = RequeuePolicy.CHARGE_REQUEUE_STATE_ONLY
@@ -78,7 +82,9 @@ class Settings:
             commands=_commands(extras, bool(server)),
             server=server,
             user=extras.get("slurm-user", "").strip(),
-            token_command=extras.get("token-command", "").strip(),
+            token_command=tuple(extras.get("token-command", "").split()),
+            token_key=extras.get("token-key", "").strip(),
+            has_commands=not server or bool(extras.get("sacctmgr")),
             token_lifespan_seconds=_number(
                 extras, "token-lifespan", TOKEN_LIFESPAN_SECONDS, TOKEN_LIFESPAN_MIN_SECONDS, TOKEN_LIFESPAN_MAX_SECONDS
             ),
@@ -114,7 +120,7 @@ def _commands(extras: Mapping[str, str], is_rest: bool) -> dict[str, Command]:
         folder, slash, _ = program.rpartition("/")
         plain = f"{folder}{slash}{name}" if name == "squeue" else name
         found[name] = _words(extras, name, " ".join([*prefix, plain]))
-    if is_rest and "getent" not in extras:
+    if is_rest and not {"getent", "sacctmgr"} & extras.keys():
         found["getent"] = ()
     return found
 

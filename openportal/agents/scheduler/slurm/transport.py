@@ -123,3 +123,7 @@ class Slurm(Protocol):
     async def cancel(self, jobs: tuple[int, ...]) -> None:
         """Cancel those of these jobs that still wait; that one runs, or is gone, is no error."""
         ...
+
+    async def close(self) -> None:
+        """Give up what connections there are."""
+        ...
