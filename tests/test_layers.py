@@ -27,6 +27,10 @@ IMPURE = {
 PURE = (
     "agents/scheduler/slurm/attempts.py",
     "agents/scheduler/slurm/cache.py",
+    "agents/scheduler/slurm/limits.py",
+    "agents/scheduler/slurm/made.py",
+    "agents/scheduler/slurm/plan.py",
+    "agents/scheduler/slurm/reconcile.py",
     "agents/scheduler/slurm/records.py",
     "agents/scheduler/slurm/rest_answers.py",
     "agents/scheduler/slurm/sacct.py",

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import uvloop
 
-from openportal.cli.compose import NoLeaf, serve
+from openportal.cli.compose import INSTANCE_WITH_SCHEDULER, NoLeaf, serve
 from openportal.cli.oneshot import run_once
 from openportal.cli.settings import Word, attach, config_path
 from openportal.errors import OpenPortalError
@@ -34,7 +34,7 @@ def agent_group(defaults: AgentDefaults) -> click.Group:
 
     attach(group, defaults)
     group.add_command(_run_command(defaults))
-    if defaults.command == "op-slurm":
+    if defaults.command == INSTANCE_WITH_SCHEDULER:
         from openportal.cli.reconcile import reconcile  # loads what only a scheduler agent needs
 
         group.add_command(reconcile)
@@ -71,11 +71,16 @@ def _load(path: Path, defaults: AgentDefaults) -> AgentConfig:
             f"{path} does not exist: make it with `{defaults.command} init`, or name one with -c."
         )
     config = load(path)
-    if config.agent != defaults.agent:
+    if config.agent not in runs(defaults):
         raise click.ClickException(
             f"{path} is the file of a {config.agent} agent, and {defaults.command} runs a {defaults.agent} agent."
         )
     return config
+
+
+def runs(defaults: AgentDefaults) -> tuple[str, ...]:
+    """The types of agents that a command runs."""
+    return (defaults.agent, "Instance") if defaults.command == INSTANCE_WITH_SCHEDULER else (defaults.agent,)
 
 
 def run_until_stopped(config: AgentConfig, command: str) -> int:

@@ -24,6 +24,7 @@ from openportal.agents.scheduler.slurm.made import Made
 from openportal.agents.scheduler.slurm.reconcile import Difference, Seen, compare, require_believable
 from openportal.agents.scheduler.slurm.settings import Settings
 from openportal.agents.scheduler.slurm.transport import Slurm
+from openportal.cli.inside import scheduler_config
 from openportal.cli.oneshot import failures_of
 from openportal.cli.scheduler import made_by, slurm_for_now
 from openportal.cli.settings import Word, config_path
@@ -45,7 +46,7 @@ SENDER, ZONE = "reconcile", "one-shot"
 @click.pass_context
 def reconcile(ctx: click.Context, is_dry: bool, all_are_gone: bool, as_json: bool) -> None:
     configure("error", sys.stderr)
-    config = load(config_path(ctx))
+    config = scheduler_config(load(config_path(ctx)))
     try:
         left, failures = asyncio.run(_reconcile(config, is_dry, all_are_gone))
     except OpenPortalError as error:

@@ -18,11 +18,11 @@ from tests.systems.slurm.cluster import NAME, NODE_CPUS, NODE_GPUS, NODE_MEMORY_
 DRIVER = Path(__file__).with_name("slurm_driver.py")
 CLIENT = "0.94.0"
 CHILD_MAX_SECONDS = 120
+PATIENCE_SECONDS = 90.0
 SHADOW_TOOLS = ("useradd", "groupadd", "groupdel", "usermod", "gpasswd", "getent")
 SLURM_TOOLS = ("sacctmgr", "sacct", "scontrol", "scancel")
 NODE_BILLING = 160
 DEFAULT_NODE = json.dumps({"cpus": NODE_CPUS, "gpus": NODE_GPUS, "mem": NODE_MEMORY_MB, "billing": NODE_BILLING})
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
 
 
 def slurm_extras(cluster: Cluster, **more: str) -> dict[str, str]:
@@ -43,7 +43,7 @@ def running(folder: Path, cluster: Cluster, **more: str) -> Iterator[Facility]:
     with Facility(folder) as facility:
         facility.lay_out(tables(cluster, **more))
         facility.start()
-        facility.wait_ready()
+        facility.wait_ready(PATIENCE_SECONDS)
         yield facility
         facility.check()
 
@@ -90,7 +90,7 @@ def reason_of(cluster: Cluster, job: str) -> str:
 
 
 def wait_for(cluster: Cluster, job: str, *states: str) -> None:
-    until(lambda: state_of(cluster, job) in states, f"job {job} is {' or '.join(states)}")
+    until(lambda: state_of(cluster, job) in states, f"job {job} is {' or '.join(states)}", PATIENCE_SECONDS)
 
 
 def accounted(cluster: Cluster, account: str) -> list[dict[str, str]]:
@@ -103,7 +103,10 @@ def accounted(cluster: Cluster, account: str) -> list[dict[str, str]]:
     def rows() -> list[dict[str, str]]:
         return [dict(zip(fields, line.split("|"), strict=True)) for line in cluster.shell(command).splitlines()]
 
-    until(lambda: rows() and all(row["End"] != "Unknown" for row in rows()), f"sacct shows the end of {account}'s jobs")
+    def are_ended() -> bool:
+        return bool(rows()) and all(row["End"] != "Unknown" for row in rows())
+
+    until(are_ended, f"sacct shows the end of {account}'s jobs", PATIENCE_SECONDS)
     return rows()
 
 
