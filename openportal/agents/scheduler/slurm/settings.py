@@ -75,7 +75,6 @@ class Settings:
         """From the extras of a file. Raises ConfigError, which names the setting."""
         server = extras.get("slurm-server", "").strip()
         return cls(
-            node=parse_node(extras.get("slurm-default-node", "")),
             cluster=extras.get("slurm-cluster", "").strip(),
             partition=extras.get("slurm-partition", "").strip(),
             parent=extras.get("parent-account", "").strip() or "root",
@@ -93,6 +92,7 @@ class Settings:
             timeout_seconds=_number(extras, "slurm-timeout", TIMEOUT_SECONDS, 1, TIMEOUT_MAX_SECONDS),
             account_wait_seconds=_number(extras, "account-wait", ACCOUNT_WAIT_SECONDS, 0, ACCOUNT_WAIT_MAX_SECONDS),
             time_zone=extras.get("time-zone", "").strip(),
+            node=parse_node(extras.get("slurm-default-node", "")),
         )
 
 
@@ -100,7 +100,8 @@ def parse_node(text: str) -> Node:
     """The setting slurm-default-node. Raises ConfigError."""
     if not text.strip():
         raise ConfigError(
-            f"slurm-default-node is missing: what a node holds, such as {NODE_EXAMPLE}. Limits are counted in it."
+            f"slurm-default-node is missing: what a node holds, such as {NODE_EXAMPLE}. Limits are counted in it. "
+            "For a trial without a Slurm: `op-slurm extra --key sandbox --value FOLDER`."
         )
     try:
         found = json.loads(text)
