@@ -34,6 +34,7 @@ ELSEWHERE = {
     "agents/scheduler/slurm/plan.py": "test_slurm_plan.py",
     "agents/scheduler/slurm/reconcile.py": "test_slurm_reconcile.py",
     "agents/scheduler/slurm/settings.py": "test_slurm_settings.py",
+    "agents/scheduler/slurm/transport.py": "test_slurm_plan.py",
     "agents/scheduler/slurm/windows.py": "test_slurm_windows.py",
     "bridge/agent.py": "test_bridge_agent.py",
     "bridge/backend.py": "test_bridge_agent.py",
