@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openportal.agents.scheduler.slurm.records import JobRecord, JobRecords, read_json, read_text
+from openportal.agents.scheduler.slurm.records import TEXT_COLUMNS, JobRecord, JobRecords, read_json, read_text
 from openportal.errors import RunError
 from tests.agents.scheduler.accounting import record
 
@@ -48,8 +48,8 @@ NEW = {
         ]
     },
 }
-TEXT_HEADER = "JobIDRaw|Cluster|Account|User|Partition|Submit|Eligible|Start|End|ElapsedRaw|State|AllocTRES|Reservation"
-TEXT = "7|testcl|proj1|alice|main|100|100|110|130|20|COMPLETED|billing=34,cpu=2,energy=5,gres/gpu=2,mem=2000M,node=2|"
+TEXT_HEADER = "|".join(TEXT_COLUMNS)
+TEXT = "7|testcl|proj1|alice|main|100|100|110|130|20|COMPLETED|billing=34,cpu=2,energy=5,gres/gpu=2,mem=2000M,node=2||"
 
 
 def document(*jobs: object, **more: object) -> bytes:
@@ -84,6 +84,7 @@ def test_the_shape_of_24_11() -> None:
         ({"set": False, "infinite": False, "number": 5}, 0),
         ({"set": True, "infinite": True, "number": 5}, 0),
         (-2, 0),
+        (2**64 - 2, 0),
         (None, 0),
     ],
 )
@@ -93,6 +94,16 @@ def test_numbers_of_every_version(written: object, read: int) -> None:
     assert job.restarts == (None if written is None else read)
 
 
+@pytest.mark.parametrize("never", [None, 0, 2**32 - 2, {"set": False, "infinite": False, "number": 0}])
+def test_a_job_that_never_began(never: object) -> None:
+    job = only(
+        read_json(
+            document({**NEW, "time": {"elapsed": 0, "submission": 10, "eligible": 10, "start": never, "end": 20}})
+        )
+    )
+    assert (job.started, job.has_run, job.wait) == (0, False, 0)
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [
@@ -100,6 +111,7 @@ def test_numbers_of_every_version(written: object, read: int) -> None:
         ({"id": 7, "name": "interactive"}, "interactive"),
         ({"id": 0, "name": 0}, ""),
         ({"id": 7, "name": 4009869856}, "#7"),  # 22.05 prints an address
+        ({"id": 7, "name": ""}, "#7"),  # one that was deleted soon after
         (None, ""),
     ],
 )
@@ -155,6 +167,11 @@ def test_columns_of_later_versions() -> None:
     job = only(read_text(f"{TEXT_HEADER}|Restarts|FailedNode\n{TEXT}|3|n1\n"))
     assert (job.restarts, job.failed_node) == (3, "n1")
     assert only(read_text(f"{TEXT_HEADER}|Restarts|FailedNode\n{TEXT}|0|None\n")).failed_node == ""
+
+
+@pytest.mark.parametrize(("told", "name"), [("||", ""), ("|mine|3", "mine"), ("||3", "#3")])
+def test_reservations_in_text(told: str, name: str) -> None:
+    assert only(read_text(f"{TEXT_HEADER}\n{TEXT.removesuffix('||')}{told}\n")).reservation == name
 
 
 def test_a_state_is_its_first_word() -> None:

@@ -2,7 +2,7 @@
 
     looks      sacctmgr -nP show …, one thing a line, fields with `|` between, free text last: the same in every version
     changes    sacctmgr -i …: without -i it asks, and on no terminal asks for ever; so standard input is empty as well
-    records    sacct --json
+    records    sacct, in the form of `sacct.py`
     queue      squeue of the controller, which knows what waits now; sacct may hear of it later
 
 A command gets its arguments as they are, never through a shell. It is given a time; one that does not end in it is
@@ -18,8 +18,9 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from openportal.agents.scheduler.slurm import sacct
 from openportal.agents.scheduler.slurm.limits import MINUTES_MAX
-from openportal.agents.scheduler.slurm.records import JobRecords, read_json
+from openportal.agents.scheduler.slurm.records import JobRecords, read_json, read_text
 from openportal.agents.scheduler.slurm.settings import Settings
 from openportal.agents.scheduler.slurm.transport import (
     Account,
@@ -53,6 +54,7 @@ class Commands:
     def __init__(self, settings: Settings) -> None:
         self._commands = settings.commands
         self._seconds = settings.timeout_seconds
+        self._columns: tuple[str, ...] = ()
         self._changes = asyncio.Semaphore(settings.runners)
         self._reports = asyncio.Semaphore(settings.runners)
 
@@ -89,16 +91,11 @@ class Commands:
         return tuple(job for job in jobs if user in ("", job.user))
 
     async def jobs(self, query: JobQuery) -> JobRecords:
-        window = query.window
-        options = [
-            "--noconvert", "--allocations", "--allusers", "--duplicates", "--json",
-            f"--starttime=uts{window.start}", f"--endtime=uts{window.end}", f"--cluster={query.cluster}",
-        ]  # fmt: skip
-        if query.account:
-            options.append(f"--accounts={query.account}")
-        if query.partition:
-            options.append(f"--partition={query.partition}")
-        return read_json(await self._run("sacct", *options))
+        if not sacct.is_direct(self._commands["sacct"]):
+            return await asyncio.to_thread(read_json, await self._run("sacct", *sacct.json_arguments(query)))
+        if not self._columns:
+            self._columns = sacct.columns(await self._run("sacct", sacct.LIST_COLUMNS))
+        return await asyncio.to_thread(read_text, await self._run("sacct", *sacct.text_arguments(query, self._columns)))
 
     async def is_visible(self, user: str) -> bool:
         """Whether the scheduler's machine knows a login name; always, where nothing is set to ask."""
@@ -226,7 +223,7 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
 def _environment() -> Mapping[str, str]:
     """Ours without our own settings, some of which are secret; messages in English."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OUR_PREFIX)}
-    return {**kept, "LC_ALL": "C"}
+    return {**kept, **sacct.ENVIRONMENT, "LC_ALL": "C"}
 
 
 def _failure(tool: str, code: int, text: str) -> JobError:

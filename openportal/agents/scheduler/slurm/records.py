@@ -26,12 +26,14 @@ import msgspec
 from openportal.errors import RunError
 
 QUOTED_MAX_CHARACTERS: Final = 200
+NO_VALUE: Final = 2**32 - 2
+NO_VALUE_64: Final = 2**64 - 2
 NOTHING_FOUND: Final = 9003
 """slurmdbd's "nothing found", which some versions call an error."""
 
 TEXT_COLUMNS: Final = (
     "JobIDRaw", "Cluster", "Account", "User", "Partition", "Submit", "Eligible", "Start", "End", "ElapsedRaw", "State",
-    "AllocTRES", "Reservation",
+    "AllocTRES", "Reservation", "ReservationId",
 )  # fmt: skip
 TEXT_COLUMNS_LATER: Final = ("Restarts", "FailedNode")
 """What 22.05 does not have."""
@@ -140,6 +142,9 @@ class _Reservation(msgspec.Struct, frozen=True):
     name: str | int | None = None
 
 
+_NONE: Final = _Reservation()
+
+
 class _Job(msgspec.Struct, frozen=True):
     job_id: int
     account: str | None
@@ -210,6 +215,7 @@ def _check(errors: Sequence[_Problem] | None) -> None:
 def _record(job: _Job) -> JobRecord:
     time = job.time
     current = job.state.current
+    reservation = job.reservation or _NONE
     held = _held((tres.type, tres.name or "", _number(tres.count)) for tres in job.tres.allocated)
     return JobRecord(
         job_id=job.job_id,
@@ -217,33 +223,37 @@ def _record(job: _Job) -> JobRecord:
         account=job.account or "",
         cluster=job.cluster or "",
         partition=job.partition or "",
-        submitted=_number(time.submission),
-        eligible=_number(time.eligible),
-        started=_number(time.start),
-        ended=_number(time.end),
+        submitted=_time(time.submission),
+        eligible=_time(time.eligible),
+        started=_time(time.start),
+        ended=_time(time.end),
         elapsed=_number(time.elapsed),
         states=(current,) if isinstance(current, str) else current,
         restarts=None if job.restart_cnt is None else _number(job.restart_cnt),
-        reservation=_reservation(job.reservation),
+        reservation=_reservation(reservation.name, _number(reservation.id)),
         failed_node=job.failed_node or "",
         **held,
     )
 
 
-def _reservation(told: _Reservation | None) -> str:
-    """Its name; or `#` and its number for 22.05, which writes an address in memory in place of the name."""
-    if told is None:
-        return ""
-    if isinstance(told.name, str):
-        return told.name
-    return f"#{number}" if (number := _number(told.id)) else ""
+def _reservation(name: str | int | None, number: int) -> str:
+    """Its name, or `#` and its number: names of those that were soon deleted are lost, and 22.05's JSON has none."""
+    if isinstance(name, str) and name:
+        return name
+    return f"#{number}" if number else ""
 
 
 def _number(value: _Count) -> int:
-    """A count or a time; what is not set, infinite, or negative (as Slurm marks what it does not know) is 0."""
+    """A count; what is not set, infinite, or one of Slurm's marks for what it does not know (-2, NO_VAL64) is 0."""
     if isinstance(value, _Number):
         value = value.number if value.set and not value.infinite else 0
-    return max(0, value or 0)
+    return value if value and 0 < value < NO_VALUE_64 else 0
+
+
+def _time(value: _Count) -> int:
+    """A time; one that never was may be NO_VAL, which as a time would be in the year 2106."""
+    found = _number(value)
+    return found if found < NO_VALUE else 0
 
 
 def _held(tres: Iterable[tuple[str, str, int]]) -> dict[str, int]:
@@ -296,24 +306,25 @@ def _record_of_line(cells: dict[str, str]) -> JobRecord:
         account=cells["Account"],
         cluster=cells["Cluster"],
         partition=cells["Partition"],
-        submitted=_seconds(cells["Submit"]),
-        eligible=_seconds(cells["Eligible"]),
-        started=_seconds(cells["Start"]),
-        ended=_seconds(cells["End"]),
-        elapsed=_seconds(cells["ElapsedRaw"]),
+        submitted=_whole(cells["Submit"]),
+        eligible=_whole(cells["Eligible"]),
+        started=_whole(cells["Start"]),
+        ended=_whole(cells["End"]),
+        elapsed=_whole(cells["ElapsedRaw"]),
         states=(cells["State"].partition(" ")[0],),  # CANCELLED by 1000
         restarts=int(restarts) if restarts else None,
-        reservation=cells["Reservation"],
+        reservation=_reservation(cells["Reservation"], _whole(cells["ReservationId"])),
         failed_node="" if cells.get("FailedNode", "None") == "None" else cells["FailedNode"],
         **held,
     )
 
 
-def _seconds(text: str) -> int:
+def _whole(text: str) -> int:
+    """A number or a time; 0 for one that is not there."""
     if text in ("", "Unknown", "None"):
         return 0
     if not text.isdecimal():
-        raise ValueError(f"{text} is not in seconds; sacct must run with SLURM_TIME_FORMAT=%s")
+        raise ValueError(f"{text} is no whole number; for times in seconds, sacct runs with SLURM_TIME_FORMAT=%s")
     return int(text)
 
 
