@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openportal.cli.facility import Facility
+from openportal.cli.facility import MEMBERS, Facility, Member
 from openportal.cli.published import client_python
 from tests.processes.waiting import until
 from tests.systems.slurm.cluster import NAME, NODE_CPUS, NODE_GPUS, NODE_MEMORY_MB, Cluster
@@ -31,17 +31,19 @@ def slurm_extras(cluster: Cluster, **more: str) -> dict[str, str]:
     return {"slurm-default-node": DEFAULT_NODE, "sandbox": "", **tools, **more}
 
 
-def tables(cluster: Cluster, **more: str) -> Mapping[str, Mapping[str, Any]]:
+def tables(cluster: Cluster, scheduler: str, **more: str) -> Mapping[str, Mapping[str, Any]]:
     """What makes the leaves of a facility work on the cluster."""
     shadow = {tool: f"{cluster.prefix} {tool}" for tool in SHADOW_TOOLS}
-    return {"acct": {"extras": {"sandbox": "", **shadow}}, "slurm": {"extras": slurm_extras(cluster, **more)}}
+    return {"acct": {"extras": {"sandbox": "", **shadow}}, scheduler: {"extras": slurm_extras(cluster, **more)}}
 
 
 @contextmanager
-def running(folder: Path, cluster: Cluster, **more: str) -> Iterator[Facility]:
-    """A facility on the cluster; `more` are settings of its op-slurm."""
-    with Facility(folder) as facility:
-        facility.lay_out(tables(cluster, **more))
+def running(
+    folder: Path, cluster: Cluster, members: tuple[Member, ...] = MEMBERS, scheduler: str = "slurm", **more: str
+) -> Iterator[Facility]:
+    """A facility on the cluster; `more` are settings of its `scheduler`."""
+    with Facility(folder, members=members) as facility:
+        facility.lay_out(tables(cluster, scheduler, **more))
         facility.start()
         facility.wait_ready(PATIENCE_SECONDS)
         yield facility
