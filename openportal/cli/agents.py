@@ -36,8 +36,10 @@ def agent_group(defaults: AgentDefaults) -> click.Group:
     group.add_command(_run_command(defaults))
     if defaults.command == INSTANCE_WITH_SCHEDULER:
         from openportal.cli.reconcile import reconcile  # loads what only a scheduler agent needs
+        from openportal.cli.slurm_reports import get_requeue_report, get_reservation_report
 
-        group.add_command(reconcile)
+        for command in (reconcile, get_requeue_report, get_reservation_report):
+            group.add_command(command)
     return group
 
 

@@ -289,16 +289,20 @@ def read_text(text: str) -> JobRecords:
     if missing:
         raise RunError(f"sacct's answer has no column {', '.join(missing)}: {_quoted(text)}")
     jobs, unreadable = [], []
+    known: dict[str, dict[str, int]] = {}
     for line in lines[1:]:
         try:
-            jobs.append(_record_of_line(dict(zip(header, line.split("|"), strict=True))))
+            cells = dict(zip(header, line.split("|"), strict=True))
+            tres = cells["AllocTRES"]
+            if tres not in known:  # most jobs hold what others do
+                known[tres] = _held(_read_tres(tres))
+            jobs.append(_record_of_line(cells, known[tres]))
         except ValueError as error:
             unreadable.append(f"{error}: {_quoted(line)}")
     return JobRecords(tuple(jobs), tuple(unreadable))
 
 
-def _record_of_line(cells: dict[str, str]) -> JobRecord:
-    held = _held(_read_tres(cells["AllocTRES"]))
+def _record_of_line(cells: dict[str, str], held: dict[str, int]) -> JobRecord:
     restarts = cells.get("Restarts", "")
     return JobRecord(
         job_id=int(cells["JobIDRaw"]),
@@ -321,11 +325,11 @@ def _record_of_line(cells: dict[str, str]) -> JobRecord:
 
 def _whole(text: str) -> int:
     """A number or a time; 0 for one that is not there."""
+    if text.isdecimal():
+        return int(text)
     if text in ("", "Unknown", "None"):
         return 0
-    if not text.isdecimal():
-        raise ValueError(f"{text} is no whole number; for times in seconds, sacct runs with SLURM_TIME_FORMAT=%s")
-    return int(text)
+    raise ValueError(f"{text} is no whole number; for times in seconds, sacct runs with SLURM_TIME_FORMAT=%s")
 
 
 def _read_tres(text: str) -> Iterable[tuple[str, str, int]]:

@@ -118,19 +118,18 @@ def _count_requeue(tally: _Tally, family: str, attempt: Attempt, user: str, used
 
 def _count_job(tally: _Tally, record: JobRecord, user: str) -> None:
     """What is counted once: the job itself, as a whole, whatever part of it lies in the window."""
-    counts = {
-        "job_counts": 1,
-        "wait_seconds": record.wait,
-        "allocated_cpus": record.cpus,
-        "allocated_gpus": record.gpus,
-    }
+    flat = tally.flat
+    flat["user_job_counts"][user] += 1
+    flat["user_wait_seconds"][user] += record.wait
+    flat["user_allocated_cpus"][user] += record.cpus
+    flat["user_allocated_gpus"][user] += record.gpus
     if not record.is_running:
         run = record.elapsed
-        counts |= {"runtime_seconds": run, "expansion_jobs": 1, "expansion_milli": (record.wait + run) * 1000 // run}
-    for what, number in counts.items():
-        tally.flat[f"user_{what}"][user] += number
+        flat["user_runtime_seconds"][user] += run
+        flat["user_expansion_jobs"][user] += 1
+        flat["user_expansion_milli"][user] += (record.wait + run) * 1000 // run
     if record.reservation:
-        tally.flat["reservation_jobs"][record.reservation] += 1
+        flat["reservation_jobs"][record.reservation] += 1
 
 
 class _Tally:
