@@ -32,7 +32,7 @@ def test_slurms_own_names_are_refused() -> None:
     with pytest.raises(InvalidJob, match="Slurm's own"):
         plan.user_name("root")
     with pytest.raises(InvalidJob, match="parent of all"):
-        Target.of(MAPPING, "main", "Brics.Demo")
+        Target.of(MAPPING, "main", "brics.demo")
 
 
 def test_a_project_gets_what_it_lacks() -> None:

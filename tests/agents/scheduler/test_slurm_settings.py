@@ -54,6 +54,11 @@ def test_commands_stand_beside_slurmrestd_only_where_they_are_set() -> None:
     assert Settings.of(NEEDED).has_commands
 
 
+def test_slurms_names_are_in_lower_case_as_it_keeps_them() -> None:
+    settings = Settings.of({**NEEDED, "slurm-cluster": "Main", "parent-account": "OpenPortal"})
+    assert (settings.cluster, settings.parent) == ("main", "openportal")
+
+
 def test_a_node_needs_not_have_everything() -> None:
     assert parse_node('{"cpus": 8}') == Node(cpus=8)
     assert parse_node('{"gpus": 4, "mem": 1000, "comment": "of the new partition"}') == Node(gpus=4, memory_mb=1000)

@@ -31,6 +31,13 @@ def slurm_extras(cluster: Cluster, **more: str) -> dict[str, str]:
     return {"slurm-default-node": DEFAULT_NODE, "sandbox": "", **tools, **more}
 
 
+def rest_extras(cluster: Cluster, folder: Path) -> dict[str, str]:
+    """The settings of an op-slurm by slurmrestd alone; the tokens are signed with the cluster's key."""
+    key = folder / "jwt.key"
+    key.write_text(cluster.shell("cat /etc/slurm/jwt.key"))
+    return {"slurm-server": f"unix:{cluster.rest_socket}", "slurm-user": "root", "token-key": str(key)}
+
+
 def tables(cluster: Cluster, scheduler: str, **more: str) -> Mapping[str, Mapping[str, Any]]:
     """What makes the leaves of a facility work on the cluster."""
     shadow = {tool: f"{cluster.prefix} {tool}" for tool in SHADOW_TOOLS}

@@ -308,8 +308,7 @@ async def test_without_slurmctld_accounts_are_made_and_queues_are_not_known(clus
     with cluster.without("slurmctld", cluster.ctld_answers):
         leaf = leaf_of(cluster)
         await answer(leaf, "add_local_project headless.brics:brics.headless")
-        for text in ("remove_local_project {p}", "is_local_project_removed {p}"):
-            await fails(leaf, text, Unavailable, "Unable to contact slurm controller")
+        await fails(leaf, "remove_local_project {p}", Unavailable, "Unable to contact slurm controller")
 
 
 async def test_slurm_that_does_not_answer_in_time_is_unavailable(cluster: Cluster) -> None:

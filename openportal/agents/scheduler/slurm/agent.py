@@ -15,6 +15,7 @@ Slurm: Slurm's figure is adopted only while nobody has asked for one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Any
@@ -28,7 +29,7 @@ from openportal.agents.scheduler.slurm.plan import Target
 from openportal.agents.scheduler.slurm.reports import UsageReports, UsageRules
 from openportal.agents.scheduler.slurm.settings import Settings
 from openportal.agents.scheduler.slurm.transport import Slurm
-from openportal.errors import GrammarError, InvalidJob
+from openportal.errors import GrammarError, InvalidJob, JobError
 from openportal.grammar import instructions as op
 from openportal.grammar.dates import DateRange
 from openportal.grammar.declaration import Instruction
@@ -37,6 +38,8 @@ from openportal.grammar.usage import ProjectUsageReport
 from openportal.templemeads.handlers import Handler, Run
 
 DEFAULT_RANGE = "this_week"
+
+log = logging.getLogger(__name__)
 
 
 class SlurmScheduler:
@@ -130,8 +133,15 @@ class SlurmScheduler:
         reports = self._usage(target.cluster)
         report = await reports.project(target.project, target.account, days)
         if found.own is not None:
-            await self._keeper.keep(run, target, reports)
+            await self._keep_limit(run, target, reports)
         return with_users(report).to_wire()
+
+    async def _keep_limit(self, run: Run, target: Target, reports: UsageReports) -> None:
+        """A report is not withheld because a limit could not be set again."""
+        try:
+            await self._keeper.keep(run, target, reports)
+        except JobError as error:
+            log.error("The limit of %s could not be kept: %s", target.account, error)
 
     def _days(self, text: str) -> DateRange:
         try:

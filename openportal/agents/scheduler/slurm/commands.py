@@ -87,7 +87,7 @@ class Commands:
 
     async def queue(self, account: str, user: str = "") -> tuple[QueuedJob, ...]:
         output = await self._run("squeue", "--noheader", f"--account={account}", "--format=%A|%u|%a|%T|%r")
-        jobs = (QueuedJob(int(row[0]), *row[1:]) for row in _rows("squeue", output, 5))
+        jobs = (_queued(row) for row in _rows("squeue", output, 5))
         return tuple(job for job in jobs if user in ("", job.user))
 
     async def jobs(self, query: JobQuery) -> JobRecords:
@@ -117,22 +117,21 @@ class Commands:
         )  # fmt: skip
 
     async def move_account(self, cluster: str, account: str, parent: str) -> None:
-        await self._change("modify", "account", account, "set", f"parent={parent}", "where", f"cluster={cluster}")
+        await self._modify("account", cluster, account, f"parent={parent}")
 
     async def add_user(self, cluster: str, account: str, user: str) -> None:
         names = (f"name={user}", f"cluster={cluster}", f"account={account}", f"defaultaccount={account}")
         await self._change("add", "user", *names)
 
     async def set_default_account(self, cluster: str, user: str, account: str) -> None:
-        await self._change("modify", "user", user, "set", f"defaultaccount={account}", "where", f"cluster={cluster}")
+        await self._modify("user", cluster, user, f"defaultaccount={account}")
 
     async def set_minutes(self, cluster: str, account: str, minutes: TresMinutes) -> None:
         if not minutes:
             minutes = dict.fromkeys(await self._limited(cluster, account), CLEARED)
         limits = ",".join(f"{name}={min(MINUTES_MAX, amount)}" for name, amount in minutes.items())
         if limits:
-            where = ("where", f"cluster={cluster}")
-            await self._change("modify", "account", account, "set", f"GrpTRESMins={limits}", *where)
+            await self._modify("account", cluster, account, f"GrpTRESMins={limits}")
 
     async def cancel(self, jobs: tuple[int, ...]) -> None:
         for first in range(0, len(jobs), JOBS_PER_CALL_MAX):
@@ -151,6 +150,9 @@ class Commands:
     async def _show(self, what: str, fields: str, *where: str) -> list[list[str]]:
         output = await self._run("sacctmgr", "-nP", "show", what, *where, f"format={fields}")
         return _rows("sacctmgr", output, fields.count(",") + 1)
+
+    async def _modify(self, what: str, cluster: str, name: str, value: str) -> None:
+        await self._change("modify", what, "where", f"name={name}", f"cluster={cluster}", "set", value)
 
     async def _change(self, *arguments: str) -> None:
         await self._run("sacctmgr", "-i", *arguments)
@@ -245,6 +247,13 @@ def _rows(tool: str, output: str, fields: int) -> list[list[str]]:
             shown = "|".join(row)[:OUTPUT_SHOWN_CHARACTERS]
             raise RunError(f"{tool} answered what cannot be read: {shown!r} has not {fields} fields.")
     return rows
+
+
+def _queued(row: Sequence[str]) -> QueuedJob:
+    number, user, account, state, reason = row
+    if not number.isdecimal():
+        raise RunError(f"squeue answered what cannot be read: {number!r} is no number of a job.")
+    return QueuedJob(int(number), user, account, state, reason)
 
 
 def _account(row: Sequence[str]) -> Account:

@@ -72,7 +72,7 @@ class Target:
     def of(cls, mapping: ProjectMapping, cluster: str, parent: str) -> Target:
         """Raises InvalidJob when the project would have an account that others hang beneath."""
         name = account_name(mapping.local_group)
-        if name == parent.lower():
+        if name == parent:
             raise InvalidJob(f"The account {name} is the parent of all projects' accounts (parent-account).")
         return cls(cluster, name, parent, mapping.project)
 
@@ -250,7 +250,7 @@ def make_account(target: Target, found: Found) -> list[Change]:
 def place_account(target: Target, found: Found) -> list[Change]:
     """The account of a project, on its cluster and beneath the parent of the settings."""
     made = make_account(target, found)
-    if made or found.own is None or found.own.parent.lower() == target.parent.lower():
+    if made or found.own is None or found.own.parent == target.parent:
         return made
     return [MoveAccount(target.cluster, target.account, target.parent)]
 

@@ -105,7 +105,7 @@ def _project(mapping: ProjectMapping, target: Target, made: Made, seen: Seen, no
     elif not plan.is_managed(found.account):
         yield Difference(TAKEN, "account", target.account, f"of the organisation {found.account.organization}")
         return
-    elif found.own.parent.lower() != target.parent.lower():
+    elif found.own.parent != target.parent:
         detail = f"beneath {found.own.parent or 'nothing'}, not {target.parent}"
         yield Difference(CHANGED, "account", target.account, detail, again)
     if mapping in made.limits:
@@ -141,10 +141,10 @@ def _user(mapping: UserMapping, seen: Seen, parent: str) -> Iterator[Difference]
 def _foreign(made: Made, targets: Iterable[Target], seen: Seen, parent: str) -> Iterator[Difference]:
     """What is marked as ours and was not made by us; what we made and removed is known."""
     removed = [plan.account_name(mapping.local_group) for mapping, is_there in made.projects.items() if not is_there]
-    known = {*(target.account for target in targets), *removed, parent.lower()}
+    known = {*(target.account for target in targets), *removed, parent}
     members = {(plan.account_name(m.local_group), plan.user_name(m.local_user)) for m in made.users}
     for name, account in seen.accounts.items():
-        if not plan.is_managed(account) or name == parent.lower() or seen.found(name).own is None:
+        if not plan.is_managed(account) or name == parent or seen.found(name).own is None:
             continue
         if name not in known:
             yield Difference(FOREIGN, "account", name, account.description or "no description")

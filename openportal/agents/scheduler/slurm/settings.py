@@ -75,9 +75,9 @@ class Settings:
         """From the extras of a file. Raises ConfigError, which names the setting."""
         server = extras.get("slurm-server", "").strip()
         return cls(
-            cluster=extras.get("slurm-cluster", "").strip(),
+            cluster=extras.get("slurm-cluster", "").strip().lower(),  # as Slurm keeps it
             partition=extras.get("slurm-partition", "").strip(),
-            parent=extras.get("parent-account", "").strip() or "root",
+            parent=extras.get("parent-account", "").strip().lower() or "root",
             commands=_commands(extras, bool(server)),
             server=server,
             user=extras.get("slurm-user", "").strip(),
