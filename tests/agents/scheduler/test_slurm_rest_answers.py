@@ -71,18 +71,6 @@ def test_one_thing_missing_does_not_hide_an_error() -> None:
     assert judge(200, both) == (Verdict.REFUSED, "Nothing found; denied")
 
 
-@pytest.mark.parametrize(
-    ("meta", "release"),
-    [
-        ({"Slurm": {"version": {"major": 22, "micro": 8, "minor": 5}, "release": "22.05.8"}}, "22.05.8"),
-        ({"slurm": {"version": {"major": "24"}, "release": "24.11.5", "cluster": "c"}}, "24.11.5"),
-        ({}, ""),
-    ],
-)
-def test_release(meta: object, release: str) -> None:
-    assert rest_answers.release(json.dumps({"meta": meta}).encode()) == release
-
-
 def association(**change: object) -> bytes:
     minutes = [
         {"type": "cpu", "name": "", "id": 1, "count": 7},

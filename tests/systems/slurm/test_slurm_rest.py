@@ -102,10 +102,6 @@ async def test_the_newest_api_that_is_there_is_used(rest_24: Rest, rest_22: Rest
     assert [await rest.api() for rest in (rest_24, rest_22)] == [42, 38]
 
 
-async def test_slurm_says_its_version(rest_24: Rest, rest_22: Rest) -> None:
-    assert [(await rest.version())[:5] for rest in (rest_24, rest_22)] == ["24.11", "22.05"]
-
-
 async def test_over_tcp(connect: Connect, slurm_24: Cluster, slurm_22: Cluster) -> None:
     for cluster in (slurm_24, slurm_22):
         rest = connect(cluster, f"http://{cluster.rest_address}:{REST_PORT}/")

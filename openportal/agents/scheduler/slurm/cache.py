@@ -7,7 +7,6 @@ because it may be made in the next second, by us or by an administrator.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -35,16 +34,3 @@ class Bounded(Generic[K, V]):
         self._values.move_to_end(key)
         while len(self._values) > self._limit:
             self._values.popitem(last=False)
-
-    def discard(self, key: K) -> None:
-        """Forget it; no matter if it is not there."""
-        self._values.pop(key, None)
-
-    async def find(self, key: K, look: Callable[[], Awaitable[V | None]]) -> V | None:
-        """What is kept, or else what a look finds, which is kept if it is anything."""
-        value = self.get(key)
-        if value is None:
-            value = await look()
-            if value is not None:
-                self.put(key, value)
-        return value

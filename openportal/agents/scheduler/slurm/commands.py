@@ -60,9 +60,6 @@ class Commands:
 
     # --- looks -------------------------------------------------------------------------------------------------------
 
-    async def version(self) -> str:
-        return (await self._run("sacctmgr", "--version")).strip().rpartition(" ")[2]
-
     async def clusters(self) -> tuple[str, ...]:
         return tuple(name for (name,) in await self._show("cluster", "Cluster"))
 

@@ -97,9 +97,6 @@ class Rest:
 
     # --- looks -------------------------------------------------------------------------------------------------------
 
-    async def version(self) -> str:
-        return rest_answers.release(await self._get("slurm", "ping"))
-
     async def clusters(self) -> tuple[str, ...]:
         return rest_answers.clusters(await self._get("slurmdb", "clusters"))
 

@@ -158,15 +158,6 @@ class _Cancelled(msgspec.Struct, frozen=True):
     error: _CancelError = _CancelError()
 
 
-class _Slurm(msgspec.Struct, frozen=True):
-    release: str = ""
-
-
-class _Meta(msgspec.Struct, frozen=True):
-    slurm: _Slurm | None = None
-    Slurm: _Slurm | None = None
-
-
 class _Answer(msgspec.Struct, frozen=True):
     """Whatever an answer holds of what we read; a kind of call has one of these."""
 
@@ -176,7 +167,6 @@ class _Answer(msgspec.Struct, frozen=True):
     associations: tuple[_Association, ...] = ()
     jobs: tuple[_Job, ...] = ()
     status: tuple[_Cancelled, ...] = ()
-    meta: _Meta = _Meta()
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
@@ -190,13 +180,6 @@ def _read(content: bytes) -> _Answer:
     except msgspec.MsgspecError as error:
         shown = content[:QUOTED_MAX_CHARACTERS].decode(errors="replace")
         raise RunError(f"slurmrestd answered what cannot be read ({error}): {shown}") from error
-
-
-def release(content: bytes) -> str:
-    """Slurm's version, such as 24.11.5; empty if it does not say."""
-    meta = _read(content).meta
-    told = meta.slurm or meta.Slurm
-    return told.release if told else ""
 
 
 def clusters(content: bytes) -> tuple[str, ...]:

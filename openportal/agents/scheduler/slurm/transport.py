@@ -78,10 +78,6 @@ class JobQuery:
 class Slurm(Protocol):
     """A Slurm. Every method raises JobError of the kinds above."""
 
-    async def version(self) -> str:
-        """Such as `24.11.5`."""
-        ...
-
     async def clusters(self) -> tuple[str, ...]:
         """Those that slurmdbd knows."""
         ...
