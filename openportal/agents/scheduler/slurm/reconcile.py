@@ -13,6 +13,7 @@ the wrong cluster, or an empty answer, than a hundred accounts gone.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -49,28 +50,28 @@ class Seen:
 
     cluster: str
     accounts: Mapping[str, Account]
-    associations: Mapping[str, tuple[Association, ...]]
+    associations: Mapping[str, Sequence[Association]]
     users: Mapping[str, User]
 
     @classmethod
     def of(
         cls, cluster: str, accounts: Iterable[Account], associations: Iterable[Association], users: Iterable[User]
     ) -> Seen:
-        by_account: dict[str, tuple[Association, ...]] = {}
+        by_account: defaultdict[str, list[Association]] = defaultdict(list)
         for one in associations:
-            by_account[one.account] = (*by_account.get(one.account, ()), one)
+            by_account[one.account].append(one)
         return cls(cluster, {one.name: one for one in accounts}, by_account, {user.name: user for user in users})
 
     def found(self, account: str) -> Found:
-        return Found(self.accounts.get(account), self.associations.get(account, ()))
+        return Found(self.accounts.get(account), tuple(self.associations.get(account, ())))
 
 
 def compare(made: Made, seen: Seen, parent: str, node: Node) -> list[Difference]:
-    """Every difference, projects first."""
+    """Every difference: accounts, then limits, then users."""
     targets = dict(_targets(made, seen.cluster, parent))
     found = [
         *(one for mapping, target in targets.items() for one in _project(mapping, target, made, seen, node)),
-        *(one for mapping, is_there in made.users.items() if is_there for one in _user(mapping, seen, parent)),
+        *(one for mapping, is_there in made.users.items() if is_there for one in _user(mapping, targets, seen)),
         *_foreign(made, targets.values(), seen, parent),
     ]
     return sorted(found, key=lambda one: (one.what, one.kind, one.name))
@@ -125,9 +126,11 @@ def _limit(mapping: ProjectMapping, target: Target, found: Found, seconds: int, 
         yield Difference(CHANGED if found.minutes else MISSING, "limit", target.account, detail, again)
 
 
-def _user(mapping: UserMapping, seen: Seen, parent: str) -> Iterator[Difference]:
-    project = ProjectMapping(mapping.user.project_identifier, mapping.local_group)
-    target = Target.of(project, seen.cluster, parent)
+def _user(mapping: UserMapping, targets: Mapping[ProjectMapping, Target], seen: Seen) -> Iterator[Difference]:
+    """One whose project is not there any more needs no association."""
+    target = targets.get(ProjectMapping(mapping.user.project_identifier, mapping.local_group))
+    if target is None:
+        return
     name, again = plan.user_name(mapping.local_user), f"add_local_user {mapping}"
     user = seen.users.get(name)
     changes = plan.add_user(target, mapping, user)
