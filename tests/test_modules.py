@@ -25,6 +25,7 @@ ELSEWHERE = {
     "agents/scheduler/slurm/rest.py": "test_slurm_rest.py",
     "agents/scheduler/slurm/rest_answers.py": "test_slurm_rest_answers.py",
     "agents/scheduler/slurm/operator_reports.py": "test_slurm_operator_reports.py",
+    "agents/scheduler/slurm/gathering.py": "test_slurm_gathering.py",
     "agents/scheduler/slurm/usage.py": "test_slurm_usage.py",
     "agents/scheduler/slurm/accounts.py": "test_slurm_leaf.py",
     "agents/scheduler/slurm/agent.py": "test_slurm_leaf.py",

@@ -119,7 +119,7 @@ class Reading:
         commands = Commands(self._settings)
         async with slurm_for_now(self._settings, commands) as slurm:
             cluster = await Accounts(slurm, commands, self._settings).cluster()
-            query = JobQuery(NO_WINDOW, cluster, account, self.rules.partition)
+            query = JobQuery(NO_WINDOW, cluster, (account,) if account else (), self.rules.partition)
             reader = Reader(slurm, query, self.rules.zone, self.now)
             return [day async for day in reader.days(self._days)]
 

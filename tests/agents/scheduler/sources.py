@@ -29,4 +29,5 @@ class Accounts:
         if self._fails(query):
             raise Unavailable("slurmdbd does not answer")
         found = belonging(self.records, query.window)
-        return JobRecords(tuple(job for job in found if query.account in ("", job.account)), self.unreadable)
+        jobs = tuple(job for job in found if not query.accounts or job.account in query.accounts)
+        return JobRecords(jobs, self.unreadable)

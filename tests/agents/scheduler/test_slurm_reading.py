@@ -43,7 +43,7 @@ def requeued_jobs() -> list[JobRecord]:
 
 
 async def read(source: Accounts, days: list[date] = DAYS, now: int = LONG_AFTER) -> list[DayRecords]:
-    reader = Reader(source, JobQuery(Window(0, 0), "c", "proj", "p"), LONDON, now)
+    reader = Reader(source, JobQuery(Window(0, 0), "c", ("proj",), "p"), LONDON, now)
     return [found async for found in reader.days(days)]
 
 
@@ -59,7 +59,7 @@ async def test_ten_days_are_two_questions() -> None:
         Window.of_days(DAYS[0], DAYS[6], LONDON),
         Window.of_days(DAYS[7], DAYS[9], LONDON),
     ]
-    assert {(query.cluster, query.account, query.partition) for query in source.asked} == {("c", "proj", "p")}
+    assert {(query.cluster, query.accounts, query.partition) for query in source.asked} == {("c", ("proj",), "p")}
     assert all(one.is_whole for one in found)
 
 
@@ -89,12 +89,12 @@ async def test_when_nothing_can_be_read_the_error_is_raised_and_nobody_storms() 
     assert len(source.asked) == FAILURES_MAX
 
 
-async def test_today_is_asked_for_up_to_now_and_tomorrow_is_not() -> None:
+async def test_today_is_asked_for_and_tomorrow_is_not() -> None:
     source = Accounts([])
     now = START + 86_400 + 5000
     found = await read(source, now=now)
     assert [one.day for one in found] == DAYS[:2]
-    assert [query.window for query in source.asked] == [Window(START, now)]
+    assert [query.window for query in source.asked] == [Window.of_days(DAYS[0], DAYS[1], LONDON)]
     assert found[1].window == Window.of_day(DAYS[1], LONDON)
 
 

@@ -59,7 +59,7 @@ async def test_a_report_has_every_day() -> None:
     assert used(report) == [3600, 0, 7200]
     assert report.is_complete
     [query] = site.source.asked
-    assert (query.cluster, query.account, query.partition) == ("c", "proj", "main")
+    assert (query.cluster, query.accounts, query.partition) == ("c", ("proj",), "main")
 
 
 async def test_complete_days_are_not_read_again() -> None:

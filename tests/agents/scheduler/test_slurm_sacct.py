@@ -9,7 +9,7 @@ from openportal.agents.scheduler.slurm.sacct import columns, is_direct, json_arg
 from openportal.agents.scheduler.slurm.transport import JobQuery
 from openportal.agents.scheduler.slurm.windows import Window
 
-QUERY = JobQuery(Window(10, 20), "c", "proj", "main")
+QUERY = JobQuery(Window(10, 20), "c", ("one", "two"), "main")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_both_forms_ask_for_the_same_records() -> None:
     text, json = text_arguments(QUERY, ["JobIDRaw", "State"]), json_arguments(QUERY)
     assert set(text) - set(json) == {"--parsable2", "--format=JobIDRaw,State"}
     assert set(json) - set(text) == {"--json"}
-    assert {"--starttime=uts10", "--endtime=uts20", "--cluster=c", "--accounts=proj", "--partition=main"} <= {*json}
+    assert {"--starttime=uts10", "--endtime=uts20", "--cluster=c", "--accounts=one,two", "--partition=main"} <= {*json}
 
 
 def test_what_narrows_the_answer_is_there_only_if_it_is_set() -> None:

@@ -123,7 +123,7 @@ def record(version: str) -> None:
     with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder), slurm_root(version), version) as cluster:
         Recording(cluster).run()
         now = int(time.time())
-        query = JobQuery(Window(now - HOUR, now + HOUR), NAME, ACCOUNT)
+        query = JobQuery(Window(now - HOUR, now + HOUR), NAME, (ACCOUNT,))
         answers = {f"v0.0.{api}.json": asyncio.run(from_rest(cluster, api, query)) for api in APIS[version]}
         answers["json"] = cluster.shell(shlex.join(("sacct", *json_arguments(query))))
         answers["txt"] = from_sacct(cluster, query)
@@ -144,7 +144,7 @@ def from_sacct(cluster: Cluster, query: JobQuery) -> str:
 
 async def from_rest(cluster: Cluster, api: int, query: JobQuery) -> str:
     window = query.window
-    wanted = {"start_time": f"uts{window.start}", "end_time": f"uts{window.end}", "account": query.account}
+    wanted = {"start_time": f"uts{window.start}", "end_time": f"uts{window.end}", "account": ACCOUNT}
     token = sign(cluster.shell("cat /etc/slurm/jwt.key").encode(), "root", int(time.time()), HOUR)
     async with client_of(f"unix:{cluster.rest_socket}", "root") as client:
         headers = {"X-SLURM-USER-TOKEN": token}

@@ -135,10 +135,10 @@ async def test_what_is_not_there(either: Cluster, connect: Connect) -> None:
     rest = connect(either)
     assert await rest.account("no/such account") is None
     assert await rest.user("nobody-here") is None
-    assert await rest.associations(NAME, "nothere") == ()
+    assert await rest.associations(NAME, ("nothere",)) == ()
     assert await rest.queue("nothere") == ()
     window = Window(int(time.time()) - 2 * HOUR, int(time.time()))
-    assert (await rest.jobs(JobQuery(window, NAME, "nothere"))).jobs == ()
+    assert (await rest.jobs(JobQuery(window, NAME, ("nothere",)))).jobs == ()
 
 
 async def test_records_are_those_of_sacct(either: Cluster, connect: Connect) -> None:
@@ -160,7 +160,7 @@ async def test_records_are_those_of_sacct(either: Cluster, connect: Connect) -> 
     await eventually(lambda: "RUNNING" not in cluster.shell(show) and "PENDING" not in cluster.shell(show))
     rest = connect(cluster)
     now = int(time.time())
-    query = JobQuery(Window(now - HOUR, now + HOUR), NAME, "counted", "main")
+    query = JobQuery(Window(now - HOUR, now + HOUR), NAME, ("counted", "looked"), "main")
     found = await rest.jobs(query)
     assert found.unreadable == ()
     form = "--format=JobIDRaw,Submit,Eligible,Start,End,ElapsedRaw"

@@ -9,6 +9,8 @@ A question that fails is mostly one that asks for too much: it takes too long, i
 all of them look different and mean the same. If FAILURES_MAX fail one after the other, size is not the reason, and
 the error of the last is raised: a report of nothing must not be taken for one of no usage.
 
+Today is asked for to its end, which Slurm does not mind: so all who ask, ask the same.
+
 Records come in more than one answer where a job waited or ran in more than one hour. They are merged, so that a day
 read by the hour holds what one question for the day would have brought, and a requeue is told by the same records.
 """
@@ -19,10 +21,10 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, tzinfo
-from typing import Final, Protocol
+from typing import Final
 
 from openportal.agents.scheduler.slurm.records import JobRecords
-from openportal.agents.scheduler.slurm.transport import JobQuery
+from openportal.agents.scheduler.slurm.transport import JobQuery, JobSource
 from openportal.agents.scheduler.slurm.windows import HOUR_SECONDS, Window
 from openportal.errors import JobError
 
@@ -30,12 +32,6 @@ log = logging.getLogger(__name__)
 
 SPAN_DAYS: Final = 7
 FAILURES_MAX: Final = 5
-
-
-class JobSource(Protocol):
-    """The part of a Slurm that accounts for jobs."""
-
-    async def jobs(self, query: JobQuery) -> JobRecords: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +66,14 @@ class Reader:
                 yield read
 
     async def _span(self, days: Sequence[date]) -> list[DayRecords]:
-        window = Window.of_days(days[0], days[-1], self._zone).until(self._now)
-        records = await self._ask(window)
+        records = await self._ask(Window.of_days(days[0], days[-1], self._zone))
         if records is None:
             return [await self._day(day) for day in days]
         return [DayRecords(day, Window.of_day(day, self._zone), records) for day in days]
 
     async def _day(self, day: date) -> DayRecords:
         window = Window.of_day(day, self._zone)
-        records = await self._ask(window.until(self._now))
+        records = await self._ask(window)
         if records is not None:
             return DayRecords(day, window, records)
         hours = [await self._ask(hour) for hour in window.until(self._now).pieces(HOUR_SECONDS)]

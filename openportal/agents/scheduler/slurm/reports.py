@@ -18,9 +18,10 @@ from typing import Final
 from openportal.agents.scheduler.slurm import usage
 from openportal.agents.scheduler.slurm.attempts import NODE_FAIL, RequeuePolicy
 from openportal.agents.scheduler.slurm.cache import Bounded
-from openportal.agents.scheduler.slurm.reading import DayRecords, JobSource, Reader
+from openportal.agents.scheduler.slurm.gathering import Gathering
+from openportal.agents.scheduler.slurm.reading import DayRecords, Reader
 from openportal.agents.scheduler.slurm.records import JobRecord
-from openportal.agents.scheduler.slurm.transport import JobQuery
+from openportal.agents.scheduler.slurm.transport import JobQuery, JobSource
 from openportal.agents.scheduler.slurm.windows import Window
 from openportal.grammar.dates import DateRange
 from openportal.grammar.identifiers import ProjectIdentifier
@@ -48,7 +49,7 @@ class UsageReports:
     """The reports of one cluster. `clock` gives seconds since 1970."""
 
     def __init__(self, source: JobSource, cluster: str, rules: UsageRules, clock: Callable[[], float]) -> None:
-        self._source = source
+        self._source = Gathering(source)
         self._cluster = cluster
         self._rules = rules
         self._clock = clock
@@ -59,7 +60,7 @@ class UsageReports:
         """What the jobs of an account used on each day. Raises JobError if Slurm cannot be asked at all."""
         kept = {day: report for day in days.days if (report := self._days.get((account, day))) is not None}
         now = int(self._clock())
-        query = JobQuery(NO_WINDOW, self._cluster, account, self._rules.partition)
+        query = JobQuery(NO_WINDOW, self._cluster, (account,), self._rules.partition)
         reader = Reader(self._source, query, self._rules.zone, now)
         async for read in reader.days([day for day in days.days if day not in kept]):
             kept[read.day] = self._report(account, read, now)

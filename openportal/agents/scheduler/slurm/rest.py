@@ -132,7 +132,7 @@ class Rest:
         }
         if await self.api() >= CHANGES_SINCE:
             wanted["show_duplicates"] = "true"  # the default, but not once skip_steps is given; unknown before
-        wanted |= {"account": query.account} if query.account else {}
+        wanted |= {"account": ",".join(query.accounts)} if query.accounts else {}
         wanted |= {"partition": query.partition} if query.partition else {}
         content = await self._get("slurmdb", "jobs", wanted)
         return await asyncio.to_thread(read_json, content) if content else JobRecords()

@@ -46,7 +46,7 @@ def json_arguments(query: JobQuery) -> tuple[str, ...]:
 
 def _which(query: JobQuery) -> tuple[str, ...]:
     """An empty argument would be refused, so what is not asked for is left out."""
-    narrowing = (("accounts", query.account), ("partition", query.partition))
+    narrowing = (("accounts", ",".join(query.accounts)), ("partition", query.partition))
     return (
         "--noconvert", "--allocations", "--allusers", "--duplicates", f"--cluster={query.cluster}",
         f"--starttime=uts{query.window.start}", f"--endtime=uts{query.window.end}",

@@ -67,15 +67,23 @@ class QueuedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Which accounting records: of one account or of all, in one partition or in all."""
+    """Which accounting records: of some accounts or of all, in one partition or in all."""
 
     window: Window
     cluster: str
-    account: str = ""
+    accounts: tuple[str, ...] = ()
     partition: str = ""
 
 
-class Slurm(Protocol):
+class JobSource(Protocol):
+    """The part of a Slurm that accounts for jobs."""
+
+    async def jobs(self, query: JobQuery) -> JobRecords:
+        """Accounting records of every attempt that waited or ran in the window. Raises JobError."""
+        ...
+
+
+class Slurm(JobSource, Protocol):
     """A Slurm. Every method raises JobError of the kinds above."""
 
     async def clusters(self) -> tuple[str, ...]:
@@ -94,10 +102,6 @@ class Slurm(Protocol):
 
     async def queue(self, account: str, user: str = "") -> tuple[QueuedJob, ...]:
         """What waits or runs in an account, of one user or of all."""
-        ...
-
-    async def jobs(self, query: JobQuery) -> JobRecords:
-        """Accounting records of every attempt that waited or ran in the window."""
         ...
 
     async def add_account(self, cluster: str, account: Account, parent: str) -> None:
