@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-systems test-long lint clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml

@@ -159,6 +159,10 @@ def leaf_config(defaults: AgentDefaults, extras: Mapping[str, str] = MappingProx
 ONE_VOLUME: Mapping[str, Any] = MappingProxyType({"user_volumes": {"home": {"roots": ["/home"]}}})
 
 
+NEEDED = {"Scheduler": {"slurm-default-node": '{"cpus": 64}'}}
+"""The extras without which an agent has no leaf, by its type."""
+
+
 def own_handlers(defaults: AgentDefaults, extras: Mapping[str, str] = MappingProxyType({})) -> Collection[type]:
     """What a leaf answers without a sandbox; nothing if there is no such leaf, or it needs more extras than these."""
     agent = leaf_config(defaults, extras)
@@ -205,7 +209,7 @@ def test_aliases() -> None:
 def test_verbs_that_only_a_sandbox_answers(tmp_path: Path) -> None:
     answers = answered_by(tmp_path)
     leaves = {kind for name in ("account", "filesystem", "scheduler") for kind in answers[name]}
-    real = {kind for defaults in LEAVES for kind in own_handlers(defaults)}
+    real = {kind for defaults in LEAVES for kind in own_handlers(defaults, NEEDED.get(defaults.agent, {}))}
     only = [v.verb for v in describe() if VERBS[v.verb] in leaves - real]
     check("verbs", "Only in a sandbox so far", [(code([verb]),) for verb in only])
 
@@ -271,27 +275,38 @@ def test_every_command_has_its_name_in_the_documentation() -> None:
     )
 
 
+FURTHER = {
+    "Bridge": (("bridge",), "init of a bridge", "op-bridge"),
+    "Scheduler": (
+        ("reconcile", "get_requeue_report", "get_reservation_report"), "init of a scheduler", "op-slurm",
+    ),
+}  # fmt: skip
+"""Agents with words of their own: those, the section about their `init`, and their command."""
+
+
 @pytest.mark.parametrize("word", ["init", "client", "server", "extra", "secret", "encryption", "run"])
 def test_options_that_every_agent_has(word: str) -> None:
     expected = spellings(below(parser("op-portal"))[word])
     check("commands", word, [(cell,) for cell in expected])
     for defaults in DEFAULTS.values():
         found = spellings(below(parser(defaults.command))[word])
-        assert found == expected or (word == "init" and defaults.agent == "Bridge")
+        assert found == expected or (word == "init" and defaults.agent in FURTHER)
 
 
 def test_words_that_every_agent_has() -> None:
     check("commands", "Options before the word", [(cell,) for cell in spellings(parser("op-portal"))])
     for defaults in DEFAULTS.values():
         further = set(below(parser(defaults.command))) - set(below(parser("op-portal")))
-        assert further == ({"bridge"} if defaults.agent == "Bridge" else set())
+        assert further == (set(FURTHER[defaults.agent][0]) if defaults.agent in FURTHER else set())
 
 
-def test_what_a_bridge_has_beyond_that() -> None:
-    bridge, known = below(parser("op-bridge")), spellings(below(parser("op-portal"))["init"])
-    check("commands", "bridge", [(cell,) for cell in spellings(bridge["bridge"])])
-    further = [cell for cell in spellings(bridge["init"]) if cell not in known]
-    check("commands", "init of a bridge", [(cell,) for cell in further])
+@pytest.mark.parametrize("agent", ["Bridge", "Scheduler"])
+def test_what_some_agents_have_beyond_that(agent: str) -> None:
+    own, init, command = FURTHER[agent]
+    words, known = below(parser(command)), spellings(below(parser("op-portal"))["init"])
+    for word in own:
+        check("commands", word, [(cell,) for cell in spellings(words[word])])
+    check("commands", init, [(cell,) for cell in spellings(words["init"]) if cell not in known])
 
 
 def test_commands_of_the_operator() -> None:

@@ -26,6 +26,17 @@ IMPURE = {
     "eventsourcing", "httpx", "psycopg", "starlette", "uvicorn", "uvloop", "websockets",
 }  # fmt: skip
 PURE = (
+    "agents/scheduler/slurm/attempts.py",
+    "agents/scheduler/slurm/cache.py",
+    "agents/scheduler/slurm/limits.py",
+    "agents/scheduler/slurm/made.py",
+    "agents/scheduler/slurm/plan.py",
+    "agents/scheduler/slurm/reconcile.py",
+    "agents/scheduler/slurm/records.py",
+    "agents/scheduler/slurm/rest_answers.py",
+    "agents/scheduler/slurm/sacct.py",
+    "agents/scheduler/slurm/usage.py",
+    "agents/scheduler/slurm/windows.py",
     "grammar/",
     "signing.py",
     "paddington/handshake.py",

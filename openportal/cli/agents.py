@@ -12,7 +12,7 @@ from typing import Any
 import click
 import uvloop
 
-from openportal.cli.compose import NoLeaf, serve
+from openportal.cli.compose import INSTANCE_WITH_SCHEDULER, NoLeaf, serve
 from openportal.cli.oneshot import run_once
 from openportal.cli.settings import Word, attach, config_path
 from openportal.errors import OpenPortalError
@@ -34,6 +34,12 @@ def agent_group(defaults: AgentDefaults) -> click.Group:
 
     attach(group, defaults)
     group.add_command(_run_command(defaults))
+    if defaults.command == INSTANCE_WITH_SCHEDULER:
+        from openportal.cli.reconcile import reconcile  # loads what only a scheduler agent needs
+        from openportal.cli.slurm_reports import get_requeue_report, get_reservation_report
+
+        for command in (reconcile, get_requeue_report, get_reservation_report):
+            group.add_command(command)
     return group
 
 
@@ -67,11 +73,16 @@ def _load(path: Path, defaults: AgentDefaults) -> AgentConfig:
             f"{path} does not exist: make it with `{defaults.command} init`, or name one with -c."
         )
     config = load(path)
-    if config.agent != defaults.agent:
+    if config.agent not in runs(defaults):
         raise click.ClickException(
             f"{path} is the file of a {config.agent} agent, and {defaults.command} runs a {defaults.agent} agent."
         )
     return config
+
+
+def runs(defaults: AgentDefaults) -> tuple[str, ...]:
+    """The types of agents that a command runs."""
+    return (defaults.agent, "Instance") if defaults.command == INSTANCE_WITH_SCHEDULER else (defaults.agent,)
 
 
 def run_until_stopped(config: AgentConfig, command: str) -> int:

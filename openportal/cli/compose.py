@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum
 from typing import Any, Protocol
@@ -27,6 +27,8 @@ from openportal.templemeads.ledger import Settings
 from openportal.templemeads.role import Role
 
 RELOAD_PAUSE_SECONDS = 1.0
+INSTANCE_WITH_SCHEDULER = "op-slurm"
+"""The command that may run an instance with its scheduler in the same process."""
 
 Handlers = Mapping[type[Instruction], Handler]
 Connect = Callable[[Agent], Links]
@@ -64,11 +66,14 @@ def schema_name(agent: str) -> str:
     return "op_" + "".join(c if c.isalnum() else "_" for c in agent.lower())
 
 
-def build_agent(config: AgentConfig, command: str, connect: Connect | None = None) -> Agent:
-    """The agent of a file, with real links unless `connect` makes others."""
+def build_agent(
+    config: AgentConfig, command: str, connect: Connect | None = None, inside: Sequence[Peer] = ()
+) -> Agent:
+    """The agent of a file, with real links unless `connect` makes others; `inside` are peers that no file names."""
     service = config.service
     neighbours = [Peer(client.name, client.zone) for client in service.clients]
     neighbours += [Peer(server.name, server.zone) for server in service.servers]
+    neighbours += inside
     connect = connect or (lambda agent: Exchange(service, agent, keyring=Keyring(service, config.path)))
     agent = make_agent(config, command, neighbours, connect)
     declared = [(Peer(client.name, client.zone), client.type) for client in service.clients]
@@ -137,10 +142,7 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
 
 async def serve_once(config: AgentConfig, command: str, stopping: asyncio.Event) -> Ending:
     """One life of the agent, from its ledger to its ending; what began to start is stopped, in the opposite order."""
-    agent = build_agent(config, command)
-    control = AgentControl(agent)
-    agent.control = control
-    parts = parts_of(config, agent, control)
+    agent, control, parts = composed(config, command)
     async with AsyncExitStack() as started:
         started.push_async_callback(agent.stop)
         await agent.start()
@@ -148,6 +150,20 @@ async def serve_once(config: AgentConfig, command: str, stopping: asyncio.Event)
             started.push_async_callback(part.stop)
             await part.start()
         return await until_ended(agent, control, stopping)
+
+
+def composed(config: AgentConfig, command: str) -> tuple[Agent, AgentControl, list[Part]]:
+    """The agent of a file, its control, and what runs beside it."""
+    if config.agent == "Instance" and command == INSTANCE_WITH_SCHEDULER:
+        from openportal.cli.inside import instance_with_scheduler  # only this one has an agent inside
+
+        agent, inside = instance_with_scheduler(config, command)
+        agent.control = control = AgentControl(agent)
+        inside.share(agent, control)
+        return agent, control, [inside, *parts_of(config, agent, control)]
+    agent = build_agent(config, command)
+    agent.control = control = AgentControl(agent)
+    return agent, control, parts_of(config, agent, control)
 
 
 def parts_of(config: AgentConfig, agent: Agent, control: AgentControl) -> list[Part]:

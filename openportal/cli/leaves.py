@@ -13,6 +13,7 @@ from openportal.agents.sandbox.filesystem import SandboxFilesystem
 from openportal.agents.sandbox.scheduler import SandboxScheduler
 from openportal.agents.sandbox.store import SandboxStore
 from openportal.cli.compose import NoLeaf
+from openportal.cli.scheduler import slurm_handlers
 from openportal.errors import ConfigError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
@@ -37,6 +38,8 @@ def leaf_handlers(config: AgentConfig, command: str) -> Handlers:
                 f"{config.path} has no [user_volumes.NAME] and no [project_volumes.NAME]: name what it manages"
             )
         return Directories(volumes, config.extras).handlers()
+    if command == "op-slurm":
+        return slurm_handlers(config)
     raise NoLeaf(
         f"{command} has no leaf system of its own yet: `extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
     )

@@ -27,6 +27,21 @@ async def run_once(config: AgentConfig, command: str, instructions: list[str], s
         await agent.stop("one shot done")
 
 
+async def failures_of(config: AgentConfig, command: str, instructions: list[str], peer: Peer) -> list[str]:
+    """Carry out each instruction, whatever becomes of the others; a sentence for each that failed."""
+    agent = await _started(config, command, peer)
+    failures: list[str] = []
+    try:
+        for instruction in instructions:
+            try:
+                await _result(agent, str(peer), f"{peer.name}.{agent.name} {instruction}")
+            except JobError as error:
+                failures.append(f"{instruction}: {error}")
+    finally:
+        await agent.stop("one shot done")
+    return failures
+
+
 async def _started(config: AgentConfig, command: str, peer: Peer) -> Agent:
     """The agent on its own ledger, or on one beside it while the agent itself is running."""
     try:

@@ -70,6 +70,8 @@ def attach(group: click.Group, agent: AgentDefaults) -> None:
     if agent.agent == "Bridge":
         group.add_command(init_bridge)
         group.add_command(bridge)
+    elif agent.agent == "Scheduler":
+        group.add_command(init_slurm)
     else:
         group.add_command(init)
 
@@ -164,6 +166,20 @@ _INIT_BRIDGE = _options(
 def init(ctx: click.Context, /, force: bool, **options: Any) -> None:
     agent: AgentDefaults = ctx.meta[AGENT_META]
     tables = {"agent": agent.agent, "service": _new_service(agent, options), "extras": {}}
+    _write_new(config_path(ctx), tables, force)
+
+
+@click.command("init", cls=Word, help="Write a new configuration file.")
+@_INIT
+@click.option(
+    "--agent", "kind", default="scheduler", show_default=True,
+    type=click.Choice(["scheduler", "instance"], case_sensitive=False),
+    help="Be the scheduler of an instance, or an instance with its scheduler inside.",
+)  # fmt: skip
+@click.pass_context
+def init_slurm(ctx: click.Context, /, force: bool, kind: str, **options: Any) -> None:
+    agent: AgentDefaults = ctx.meta[AGENT_META]
+    tables = {"agent": check_type(kind), "service": _new_service(agent, options), "extras": {}}
     _write_new(config_path(ctx), tables, force)
 
 

@@ -49,6 +49,7 @@ def test_a_sandbox_makes_every_leaf(tmp_path: Path, name: str, verb: type[op.Ins
 def test_leaves_with_systems_of_their_own() -> None:
     assert op.AddUser in leaf_handlers(leaf("localaccount", {}), "op-localaccount")
     assert op.AddLocalUser in leaf_handlers(leaf("filesystem", {}, VOLUMES), "op-filesystem")
+    assert op.SetLocalLimit in leaf_handlers(leaf("slurm", {"slurm-default-node": '{"cpus": 64}'}), "op-slurm")
 
 
 def test_a_filesystem_agent_has_to_manage_something() -> None:
@@ -56,10 +57,15 @@ def test_a_filesystem_agent_has_to_manage_something() -> None:
         leaf_handlers(leaf("filesystem", {}), "op-filesystem")
 
 
-@pytest.mark.parametrize("name", ["freeipa", "slurm"])
+@pytest.mark.parametrize("name", ["freeipa"])
 def test_leaves_without_a_system_are_told_how_to_get_a_sandbox(name: str) -> None:
     with pytest.raises(NoLeaf, match=f"{DEFAULTS[name].command} has no leaf system .* --key sandbox"):
         leaf_handlers(leaf(name, {}), DEFAULTS[name].command)
+
+
+def test_a_scheduler_agent_has_to_know_what_a_node_is() -> None:
+    with pytest.raises(ConfigError, match=r"slurm-default-node is missing.*--key sandbox"):
+        leaf_handlers(leaf("slurm", {}), "op-slurm")
 
 
 @pytest.mark.processes

@@ -22,6 +22,7 @@ from typing import Protocol
 from openportal.agents import naming
 from openportal.agents.account import plan
 from openportal.agents.account.plan import Account, Call, Group, Policy, Standing
+from openportal.agents.locks import Locks
 from openportal.errors import ConfigError, RunError, Unavailable
 from openportal.grammar import instructions as op
 from openportal.grammar.declaration import Instruction
@@ -151,28 +152,6 @@ class CommandLookup:
 
     async def groups(self) -> list[Group]:
         return _parse_groups(await self._tools.read("group"))
-
-
-class Locks:
-    """A lock for each name that is in use, and none for the others."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
-        """Hold the lock of `name`."""
-        lock, users = self._held.get(name, (asyncio.Lock(), 0))
-        self._held[name] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._held[name]
-            if users == 1:
-                del self._held[name]
-            else:
-                self._held[name] = (lock, users - 1)
 
 
 class LocalAccounts:

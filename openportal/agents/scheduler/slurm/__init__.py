@@ -1,0 +1,1 @@
+"""Slurm behind a scheduler agent: accounts, limits and usage."""
