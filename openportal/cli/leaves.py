@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from openportal.cli.compose import NoLeaf
 from openportal.errors import ConfigError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
+from openportal.paddington.secretstore import secret_of
 from openportal.templemeads.handlers import Handler
 
 SANDBOX_EXTRA = "sandbox"
@@ -37,9 +39,26 @@ def leaf_handlers(config: AgentConfig, command: str) -> Handlers:
                 f"{config.path} has no [user_volumes.NAME] and no [project_volumes.NAME]: name what it manages"
             )
         return Directories(volumes, config.extras).handlers()
+    if command == "op-freeipa":
+        return freeipa_handlers(config)
     raise NoLeaf(
         f"{command} has no leaf system of its own yet: `extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
     )
+
+
+def freeipa_handlers(config: AgentConfig) -> Handlers:
+    """The account agent of a FreeIPA realm. Raises NoLeaf if its file names no server."""
+    from openportal.agents.account.freeipa.agent import FreeIpaAccounts  # an HTTP client that no other leaf needs
+    from openportal.agents.account.freeipa.directory import Directory
+    from openportal.agents.account.freeipa.servers import Servers
+    from openportal.agents.account.freeipa.settings import Settings
+
+    if not config.extras.get("freeipa-server"):
+        raise NoLeaf(
+            f"{config.path} names no FreeIPA server: `extra --key freeipa-server --value NAME`, see docs/freeipa.md"
+        )
+    settings = Settings.of(config.extras, secret_of(config, "freeipa-password"), os.environ)
+    return FreeIpaAccounts(Directory(settings, Servers(settings))).handlers()
 
 
 def sandbox_handlers(config: AgentConfig, store: SandboxStore) -> Handlers:

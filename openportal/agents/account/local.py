@@ -21,7 +21,9 @@ from typing import Protocol
 
 from openportal.agents import naming
 from openportal.agents.account import plan
-from openportal.agents.account.plan import Account, Call, Group, Policy, Standing
+from openportal.agents.account.locks import Locks
+from openportal.agents.account.plan import Account, Call, Group
+from openportal.agents.account.policy import EXISTING, USABLE, Policy, Standing
 from openportal.errors import ConfigError, RunError, Unavailable
 from openportal.grammar import instructions as op
 from openportal.grammar.declaration import Instruction
@@ -153,28 +155,6 @@ class CommandLookup:
         return _parse_groups(await self._tools.read("group"))
 
 
-class Locks:
-    """A lock for each name that is in use, and none for the others."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
-        """Hold the lock of `name`."""
-        lock, users = self._held.get(name, (asyncio.Lock(), 0))
-        self._held[name] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._held[name]
-            if users == 1:
-                del self._held[name]
-            else:
-                self._held[name] = (lock, users - 1)
-
-
 class LocalAccounts:
     """The leaf of an account agent for the machine it runs on (or another one, by the prefixes of its commands)."""
 
@@ -234,7 +214,7 @@ class LocalAccounts:
         return await self._lookup.group(naming.project_group(instruction.project)) is not None
 
     async def _is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
-        return await self._standing(instruction.user) in plan.EXISTING
+        return await self._standing(instruction.user) in EXISTING
 
     async def _is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
         return await self._standing(instruction.user) is Standing.PROTECTED
@@ -265,7 +245,7 @@ class LocalAccounts:
 
     async def _is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
         standings = [await self._standing(user) for user in await self._members(instruction.mapping.project)]
-        return not any(standing in plan.USABLE for standing in standings)
+        return not any(standing in USABLE for standing in standings)
 
     # --- changes ---------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@
     server      base, what the server needs, and the server
     client      base and Debian's own FreeIPA client
     pki         a certificate authority and a certificate for each server
-    *.tar.zst   what the installers wrote: `ipa-server-install` on srv, `ipa-client-install` on cli
+    installed   what the installers wrote: `ipa-server-install` on srv, `ipa-replica-install` on srv2 (a second master),
+                `ipa-client-install` on cli
 
 Each is made when it is not there; a change of a script makes new ones of it and of all that follow. Root only.
 """
@@ -32,7 +33,7 @@ PACKAGES = ("debootstrap", "systemd-container", "zstd", "openssl", "iproute2", "
 REALM = "IPA.TEST"
 ADMIN_PASSWORD = "AdminSecret123"
 PIN = "Secret123"
-SERVERS = ("srv",)
+SERVERS = ("srv", "srv2")
 LOGIN_SECONDS = 120.0
 
 
@@ -131,6 +132,7 @@ def install(server: Path, client: Path, pki: Path, out: Path) -> None:
             for host in hosts.values():
                 host.wait_settled()
             install_server(hosts["srv"])
+            install_replica(hosts["srv2"])
             join_client(hosts["cli"])
         finally:
             for host in hosts.values():
@@ -158,6 +160,14 @@ def install_server(host: Host) -> None:
         "ipa-server-install", "-U", "-r", REALM, "-n", "ipa.test", "--hostname", full_name(host.name),
         "--ip-address", ADDRESSES[host.name], "-p", "DMSecret123", "-a", ADMIN_PASSWORD, *certificates(host),
         "--ca-cert-file", "/root/pki/ca.crt", "--no-ntp", "--no-host-dns",
+    )  # fmt: skip
+
+
+def install_replica(host: Host) -> None:
+    host.run(
+        "ipa-replica-install", "-U", "--server", full_name("srv"), "--domain", "ipa.test", "--realm", REALM,
+        "--hostname", full_name(host.name), "--ip-address", ADDRESSES[host.name], "-P", "admin", "-w", ADMIN_PASSWORD,
+        *certificates(host), "--no-ntp", "--no-host-dns", "--skip-conncheck",
     )  # fmt: skip
 
 

@@ -152,9 +152,9 @@ class Host:
         raise RuntimeError(f"{self.name} did not start: {(self.folder / 'console.log').read_text()[-2000:]}")
 
     def is_up(self) -> bool:
-        return self._init() is not None
+        return self.init() is not None
 
-    def _init(self) -> int | None:
+    def init(self) -> int | None:
         """The process id of its systemd, seen from here."""
         assert self._process is not None
         found = next((pid for pid in children(self._process.pid) if command_of(pid) == "systemd"), None)
@@ -164,7 +164,7 @@ class Host:
 
     def run(self, *command: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command inside."""
-        inside = ("nsenter", "-t", str(self._init()), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "/usr/bin/env", "-i")
+        inside = ("nsenter", "-t", str(self.init()), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "/usr/bin/env", "-i")
         environment = ("HOME=/root", f"PATH={PATH}", "LC_ALL=C.UTF-8", "TERM=dumb")
         return run(*inside, *environment, *command, check=check, input=text)
 

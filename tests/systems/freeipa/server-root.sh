@@ -15,7 +15,7 @@ packages='389-ds-base python3-lib389 slapi-nis krb5-kdc krb5-admin-server krb5-p
   python3-dateutil python3-jinja2 python3-argcomplete python3-setuptools libnss3-tools openssl acl ldap-utils
   libsasl2-modules-gssapi-mit cracklib-runtime samba-common librpm9 libkrad0 libpwquality1 libini-config5 libwbclient0
   libsmbclient libunistring2 iproute2 procps less file dbus keyutils sudo systemd systemd-sysv libjansson4 libcurl4
-  libverto1'
+  libverto1 bind9-dnsutils libldap-common'
 
 # shellcheck disable=SC2086
 "$here/inside.sh" "$root" apt-get install -y -q --no-install-recommends $packages
