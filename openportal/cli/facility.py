@@ -167,12 +167,14 @@ class Facility:
                 self.processes[member.name] = self._spawn(member)
 
     def _spawn(self, member: Member) -> subprocess.Popen[bytes]:
-        program = Path(sys.executable).parent / member.command
-        command = [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
+        command, environment = self.command(member), {**os.environ, **self.environment}
         with self.log(member.name).open("ab") as log:
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment}
-            )
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+    def command(self, member: Member) -> list[str]:
+        """What is run for an agent; its process must become that agent's."""
+        program = Path(sys.executable).parent / member.command
+        return [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
 
     def kill(self, names: Iterable[str]) -> None:
         """kill -9, and wait until they are gone."""

@@ -1,12 +1,13 @@
 """The realm IPA.TEST on this machine: two FreeIPA servers that replicate, and a host enrolled to them.
 
-    python -m tests.systems.freeipa.bed          boots it, says how to reach it, and ends with Ctrl-C
+    python -m tests.systems.freeipa.bed          boots it, says how to reach it, and ends when it is asked to
 
 One at a time on a machine: its addresses are in what the installers wrote. Whoever finds it in use waits.
 """
 
 from __future__ import annotations
 
+import signal
 import ssl
 import tempfile
 import time
@@ -52,6 +53,13 @@ class Bed:
         found = self.hosts[host]
         found.run("sss_cache", "-E", check=False)
         return found.run("id", user, check=False).stdout.strip()
+
+    def may_log_in(self, user: str, host: str = "cli") -> bool:
+        """Whether the host's access control lets the user in, as sshd would ask."""
+        found = self.hosts[host]
+        found.run("sss_cache", "-E", check=False)
+        said = found.run("sssctl", "user-checks", user, "-a", "acct", "-s", "system-auth", check=False)
+        return "Success" in said.stdout + said.stderr
 
     def wait_login(self, server: str = "srv", seconds: float = UP_SECONDS) -> None:
         """Wait until an administrator can log in."""
@@ -100,12 +108,9 @@ def running(servers: tuple[str, ...] = SERVERS) -> Iterator[Bed]:
 
 
 if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with running() as bed:
         print(f"CA {bed.ca_file}, admin / {ADMIN_PASSWORD}; /etc/hosts needs:\n{hosts_file()}")
         for host in bed.hosts.values():
             print(f"{host.name}: nsenter -a -r -w -t {host.init()}")
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            pass
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
