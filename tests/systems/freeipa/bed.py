@@ -108,9 +108,13 @@ def running(servers: tuple[str, ...] = SERVERS) -> Iterator[Bed]:
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us ignores the first
+        signal.signal(number, signal.default_int_handler)
     with running() as bed:
         print(f"CA {bed.ca_file}, admin / {ADMIN_PASSWORD}; /etc/hosts needs:\n{hosts_file()}")
         for host in bed.hosts.values():
             print(f"{host.name}: nsenter -a -r -w -t {host.init()}")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            print("ending")

@@ -51,6 +51,7 @@ class Wanted:
     leave: frozenset[str] = frozenset()
     disabled: bool | None = None
     home: str | None = None
+    finished: bool = False
 
 
 def standing(account: Account | None, user: UserIdentifier, policy: Policy, require_class: bool = False) -> Standing:
@@ -60,7 +61,7 @@ def standing(account: Account | None, user: UserIdentifier, policy: Policy, requ
     if account.user not in (None, user):
         return Standing.FOREIGN
     if UNFINISHED in account.classes:
-        return Standing.UNFINISHED
+        return Standing.BLOCKED if policy.blocked in account.groups else Standing.UNFINISHED
     if policy.managed not in account.groups or (require_class and OURS not in account.classes):
         return Standing.PROTECTED
     if policy.blocked in account.groups:
@@ -77,7 +78,7 @@ def to_add(user: UserIdentifier, account: Account | None, is_now: Standing, grou
         raise RunError(f"The FreeIPA user {account.name} belongs to {account.user}, so {user} cannot have it.")
     if is_now in (Standing.BLOCKED, Standing.PROTECTED):
         return None
-    return Wanted(join=tuple(groups), disabled=False)
+    return Wanted(join=tuple(groups), disabled=False, finished=True)
 
 
 def to_remove(user: UserIdentifier, account: Account, is_now: Standing, peer: str, policy: Policy) -> Wanted | None:
@@ -88,7 +89,8 @@ def to_remove(user: UserIdentifier, account: Account, is_now: Standing, peer: st
     if others:
         shared = (groups for name, groups in policy.by_instance.items() if naming.instance_group(name) in others)
         return Wanted(leave=mine.difference(*shared))
-    return Wanted(join=(policy.managed,), leave=mine | ours(user, account, policy) - {policy.managed}, disabled=True)
+    out = mine | ours(user, account, policy) - {policy.managed}
+    return Wanted(join=(policy.managed,), leave=out, disabled=True, finished=True)
 
 
 def to_block(is_now: Standing, policy: Policy) -> Wanted | None:
@@ -167,7 +169,7 @@ def switch(user: str, disabled: bool) -> Call:
 def _change(name: str, now: Account, wanted: Wanted, is_new: bool) -> list[Call]:
     """What one `user-mod` does: take the mark away, set the home directory."""
     accept = frozenset({EMPTY_MODLIST})
-    if UNFINISHED in now.classes:
+    if wanted.finished and UNFINISHED in now.classes:
         classes = sorted(now.classes - {UNFINISHED} | {OURS})
         return [Call("user_mod", name, {"userclass": classes}, "finish user", accept)]
     if wanted.home is not None and wanted.home != now.home and not is_new:
