@@ -99,6 +99,15 @@ class Network:
     def mend(self, host: str) -> None:
         run("ip", "-n", FABRIC, "link", "set", host, "up")
 
+    def part(self, one: str, other: str) -> None:
+        """These two no longer hear each other; everybody else hears both."""
+        for host, far in ((one, other), (other, one)):
+            run("ip", "-n", namespace(host), "route", "add", "blackhole", f"{ADDRESSES[far]}/32")
+
+    def unite(self, one: str, other: str) -> None:
+        for host, far in ((one, other), (other, one)):
+            run("ip", "-n", namespace(host), "route", "del", "blackhole", f"{ADDRESSES[far]}/32", check=False)
+
 
 def namespace(host: str) -> str:
     return f"{FABRIC}-{host}"
@@ -136,11 +145,11 @@ class Host:
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         (self.upper / "etc/hosts").write_text(hosts_file())
         (self.upper / "etc/hostname").write_text(full_name(self.name) + "\n")
-        console = (self.folder / "console.log").open("ab")
-        self._process = subprocess.Popen(
-            [HERE / "boot.sh", self.name, self.root, self.folder, full_name(self.name), namespace(self.name)],
-            stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
-        )  # fmt: skip
+        command = [HERE / "boot.sh", self.name, self.root, self.folder, full_name(self.name), namespace(self.name)]
+        with (self.folder / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+            )
 
     def wait_settled(self) -> None:
         """Wait until its systemd has started what is to be started."""

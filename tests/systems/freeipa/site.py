@@ -66,6 +66,7 @@ class Leaf:
     """The leaf of an agent, without the agent around it."""
 
     accounts: FreeIpaAccounts
+    directory: Directory
     servers: Servers
 
     def handlers(self) -> Mapping[Any, Any]:
@@ -75,7 +76,8 @@ class Leaf:
 def leaf(bed: Bed, password: str = PASSWORD, environ: Mapping[str, str] | None = None, **more: str) -> Leaf:
     settings = Settings.of(extras(bed, **more), password, environ or {})
     servers = Servers(settings)
-    return Leaf(FreeIpaAccounts(Directory(settings, servers)), servers)
+    directory = Directory(settings, servers)
+    return Leaf(FreeIpaAccounts(directory), directory, servers)
 
 
 class IpaFacility(Facility):
