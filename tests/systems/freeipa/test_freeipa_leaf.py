@@ -10,6 +10,7 @@ import pytest
 
 from openportal.agents.account.freeipa.calls import IpaExists, IpaForbidden, IpaInvalid
 from openportal.errors import InvalidJob, RunError
+from tests.agents.account.freeipa.conversation import CONVERSATION
 from tests.agents.runs import Killed, MemoryRun, answer, effects_of
 from tests.systems.freeipa.bed import Bed
 from tests.systems.freeipa.site import Leaf, leaf
@@ -37,44 +38,6 @@ def attribute(bed: Bed, user: str, label: str, server: str = "srv") -> str:
 
 
 USUAL = {"ipausers", "openportal", "op_shared_default"}
-
-CONVERSATION = [
-    ("is_existing_project talk.brics", False),
-    ("add_project talk.brics", "talk.brics:brics.talk"),
-    ("is_existing_project talk.brics", True),
-    ("get_project_mapping talk.brics", "talk.brics:brics.talk"),
-    ("is_existing_user ann.talk.brics", False),
-    ("is_protected_user ann.talk.brics", False),
-    ("is_local_user_removed ann.talk.brics:ann.talk:brics.talk", True),
-    ("add_user ann.talk.brics", "ann.talk.brics:ann.talk:brics.talk"),
-    ("is_existing_user ann.talk.brics", True),
-    ("is_local_user_added ann.talk.brics:ann.talk:brics.talk", True),
-    ("is_local_user_removed ann.talk.brics:ann.talk:brics.talk", False),
-    ("is_local_project_added talk.brics:brics.talk", True),
-    ("is_local_project_removed talk.brics:brics.talk", False),
-    ("get_users talk.brics", ["ann.talk.brics:ann.talk:brics.talk"]),
-    ("get_projects brics", ["talk.brics:brics.talk"]),
-    ("update_homedir ann.talk.brics /srv/home/ann", "/srv/home/ann"),
-    ("block_user ann.talk.brics", "ann.talk.brics:ann.talk:brics.talk"),
-    ("is_blocked_user ann.talk.brics", True),
-    ("is_local_user_added ann.talk.brics:ann.talk:brics.talk", False),
-    ("add_user ann.talk.brics", "ann.talk.brics:ann.talk:brics.talk"),
-    ("is_blocked_user ann.talk.brics", True),
-    ("get_users talk.brics", ["ann.talk.brics:ann.talk:brics.talk"]),
-    ("unblock_user ann.talk.brics", "ann.talk.brics:ann.talk:brics.talk"),
-    ("is_blocked_user ann.talk.brics", False),
-    ("remove_user ann.talk.brics", "ann.talk.brics:ann.talk:brics.talk"),
-    ("is_existing_user ann.talk.brics", False),
-    ("is_local_user_removed ann.talk.brics:ann.talk:brics.talk", True),
-    ("get_user_mapping ann.talk.brics", "ann.talk.brics:ann.talk:brics.talk"),
-    ("get_users talk.brics", []),
-    ("add_user ann.talk.brics", "ann.talk.brics:ann.talk:brics.talk"),
-    ("remove_project talk.brics", "talk.brics:brics.talk"),
-    ("get_users talk.brics", []),
-    ("is_local_project_removed talk.brics:brics.talk", True),
-    ("is_existing_project talk.brics", True),
-    ("get_projects system", []),
-]
 
 
 async def test_a_conversation(bed: Bed, accounts: Leaf) -> None:
