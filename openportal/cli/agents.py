@@ -34,6 +34,11 @@ def agent_group(defaults: AgentDefaults) -> click.Group:
 
     attach(group, defaults)
     group.add_command(_run_command(defaults))
+    if defaults.command == "op-freeipa":
+        from openportal.cli.freeipa import adopt, reconcile  # an HTTP client that no other agent needs
+
+        group.add_command(reconcile)
+        group.add_command(adopt)
     return group
 
 

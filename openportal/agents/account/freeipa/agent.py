@@ -12,15 +12,16 @@ Fewer are not possible: FreeIPA has no call that puts a user into several groups
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
 from openportal.agents import naming
 from openportal.agents.account.freeipa import plan
+from openportal.agents.account.freeipa.acting import carry_out, raise_first
 from openportal.agents.account.freeipa.directory import Directory
 from openportal.agents.account.freeipa.entries import Account
-from openportal.agents.account.freeipa.plan import Step, Wanted
+from openportal.agents.account.freeipa.plan import Wanted
 from openportal.agents.account.freeipa.servers import Server
 from openportal.agents.account.locks import Locks
 from openportal.agents.account.policy import EXISTING, USABLE, Standing
@@ -224,13 +225,7 @@ class FreeIpaAccounts:
     async def _settle(
         self, run: Run, server: Server, user: UserIdentifier, account: Account | None, wanted: Wanted
     ) -> None:
-        for step in plan.plan(user, account, wanted):
-            await self._act(run, server, step)
-
-    async def _act(self, run: Run, server: Server, step: Step) -> None:
-        """The calls of a step at once. Raises the first error, after all have ended."""
-        effects = (run.effect(call.action, call.target, partial(server.change, call)) for call in step)
-        raise_first(await asyncio.gather(*effects, return_exceptions=True))
+        await carry_out(run, server, plan.plan(user, account, wanted))
 
     async def _make_group(self, run: Run, server: Server, name: str, project: ProjectIdentifier | None = None) -> None:
         async with self._locks.hold(f"group {name}"):
@@ -242,10 +237,3 @@ class FreeIpaAccounts:
     def _wanted(self, user: UserIdentifier, peer: str, project_group: str) -> tuple[str, ...]:
         """The groups of a user, its project's first, by the name that this one has."""
         return tuple(dict.fromkeys((project_group, *self._policy.wanted(user, peer)[1:])))
-
-
-def raise_first(outcomes: Iterable[object]) -> None:
-    """Raise the first error among outcomes."""
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome

@@ -92,6 +92,10 @@ class Directory:
     def standing(self, account: Account | None, user: UserIdentifier) -> Standing:
         return plan.standing(account, user, self.policy, self._require_class)
 
+    def standing_of(self, account: Account) -> Standing:
+        """How an account stands to us that names its user itself; one that names nobody is somebody else's."""
+        return self.standing(account, account.user) if account.user is not None else Standing.PROTECTED
+
     async def _account(self, server: Server, name: str) -> Account | None:
         call = show_user(name)
         try:
@@ -105,6 +109,10 @@ class Directory:
     async def accounts(self, groups: Sequence[str]) -> list[Account]:
         """The users that are in all these groups."""
         return [account_of(entry) for entry in await self._find(find_users(in_group=list(groups)))]
+
+    async def accounts_of_class(self, name: str) -> list[Account]:
+        """The users that have this class."""
+        return [account_of(entry) for entry in await self._find(find_users(userclass=name))]
 
     async def members(self, project: ProjectIdentifier, peer: str) -> list[tuple[UserIdentifier, Account, Standing]]:
         """The users of a project here: those of this instance that were not removed, and those that are not ours."""

@@ -42,8 +42,9 @@ class Double:
         return Answer({"result": self._entry(call.name), "value": call.name, "summary": None})
 
     def _user_find(self, call: Call) -> Answer:
-        wanted = set(call.options.get("in_group", ()))
-        found = [self._entry(name) for name in self.users if wanted <= self.of(name)]
+        groups, class_ = set(call.options.get("in_group", ())), call.options.get("userclass")
+        here = [name for name in self.users if groups <= self.of(name)]
+        found = [self._entry(n) for n in here if class_ in (None, *self.users[n].get("userclass", ()))]
         return Answer({"result": found, "count": len(found), "truncated": False})
 
     def _user_add(self, call: Call) -> Answer:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from openportal.agents.account.freeipa.agent import raise_first
-from openportal.agents.account.freeipa.calls import IpaBusy, IpaDown, IpaLogin, IpaNotFound
+from openportal.agents.account.freeipa.agent import FreeIpaAccounts
+from openportal.agents.account.freeipa.calls import IpaBusy, IpaDown, IpaLogin
 from openportal.agents.account.policy import Policy
 from openportal.agents.sandbox.account import SandboxAccounts
 from openportal.agents.sandbox.store import SandboxStore
@@ -116,10 +116,4 @@ async def test_removing_a_project_tells_the_first_error(realm: Realm) -> None:
 
 def test_every_instruction_of_an_account_agent(realm: Realm, tmp_path: Path) -> None:
     sandbox = SandboxAccounts(SandboxStore(tmp_path)).handlers()
-    assert realm.accounts.handlers().keys() == sandbox.keys()
-
-
-def test_the_first_error_is_raised() -> None:
-    raise_first([1, None])
-    with pytest.raises(IpaNotFound):
-        raise_first([1, IpaNotFound("x"), RunError("y")])
+    assert FreeIpaAccounts(realm.directory).handlers().keys() == sandbox.keys()
