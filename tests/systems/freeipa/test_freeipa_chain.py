@@ -13,6 +13,7 @@ from tests.systems.freeipa.bed import Bed
 from tests.systems.freeipa.site import IpaFacility
 
 pytestmark = pytest.mark.systems
+START_SECONDS = 120.0
 DRIVER = Path(__file__).with_name("chain_driver.py")
 CHILD_MAX_SECONDS = 120
 ALICE = "alice.demo.brics:alice.demo:brics.demo"
@@ -30,7 +31,7 @@ def asked(facility: IpaFacility, *instructions: str) -> dict[str, str]:
 def test_a_user_of_a_portal_is_known_on_a_host(bed: Bed, facility: IpaFacility) -> None:
     facility.lay_out_with()
     facility.start()
-    facility.wait_ready()
+    facility.wait_ready(START_SECONDS)
     said = asked(facility, "add_project demo.brics", "add_user alice.demo.brics", "get_users demo.brics")
     assert said == {
         "add_project demo.brics": "demo.brics:brics.demo",

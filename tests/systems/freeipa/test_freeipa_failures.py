@@ -19,6 +19,7 @@ from tests.systems.freeipa.bed import Bed
 from tests.systems.freeipa.site import AGENT, IpaFacility
 
 pytestmark = pytest.mark.systems
+START_SECONDS = 120.0
 CHAIN = "brics.aip1.clusters.shared"
 DIRSRV = "dirsrv@IPA-TEST.service"
 JOB_SECONDS = 90.0
@@ -29,7 +30,7 @@ USUAL = {"ipausers", "openportal", "op_shared_default"}
 def running(facility: IpaFacility) -> Iterator[IpaFacility]:
     facility.lay_out_with()
     facility.start()
-    facility.wait_ready()
+    facility.wait_ready(START_SECONDS)
     yield facility
 
 
@@ -124,7 +125,7 @@ async def test_a_password_that_expired(bed: Bed, running: IpaFacility) -> None:
 async def test_a_certificate_that_is_not_trusted(bed: Bed, facility: IpaFacility) -> None:
     facility.lay_out_with(freeipa_ca_file="")
     facility.start()
-    facility.wait_ready()
+    facility.wait_ready(START_SECONDS)
     load = Load(facility.client_file)
     job = await ended(load, f"{CHAIN} add_user tom.trust.brics", JOB_SECONDS)
     assert job["state"] == "Error"

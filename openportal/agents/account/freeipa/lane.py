@@ -3,7 +3,8 @@
 While a request is under way the calls that come in gather, and the next request takes them all. So one user alone waits
 for nobody, and two hundred at once become a few batches. In a batch, calls that put users into the same group become
 one, a question that is asked twice is asked once, and the order is that of their kinds (groups, users, memberships,
-enabling and disabling, leaving), which is the order of every plan.
+enabling and disabling, leaving), which is the order of every plan. What is about one user is never under way in two
+requests: it would be put into a group before it is there.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Lane:
         self._at_once = at_once
         self._waiting: deque[Waiting] = deque()
         self._working: set[asyncio.Task[None]] = set()
+        self._busy: set[str] = set()
 
     async def call(self, call: Call) -> dict[str, Any]:
         """The result of a call. Raises JobError."""
@@ -48,11 +50,30 @@ class Lane:
 
     async def _work(self) -> None:
         await asyncio.sleep(0)  # one turn for the other calls of whoever made the first
-        while self._waiting:
-            taken = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
-            together = gather([waiting for waiting in taken if not waiting[1].done()])
-            if together:
-                await self._carry(together)
+        while taken := self._take():
+            subjects = {subject_of(call) for call, _ in taken}
+            self._busy |= subjects
+            try:
+                await self._carry(gather(taken))
+            finally:
+                self._busy -= subjects
+
+    def _take(self) -> list[Waiting]:
+        """The next calls that may go: a full batch, and what else is about the same users."""
+        taken: list[Waiting] = []
+        left: deque[Waiting] = deque()
+        subjects: set[str] = set()
+        for waiting in self._waiting:
+            subject = subject_of(waiting[0])
+            if waiting[1].done():
+                continue
+            if subject in self._busy or (len(taken) >= BATCH_MAX and subject not in subjects):
+                left.append(waiting)
+            else:
+                taken.append(waiting)
+                subjects.add(subject)
+        self._waiting = left
+        return taken
 
     async def _carry(self, together: list[list[Waiting]]) -> None:
         try:
@@ -73,6 +94,11 @@ def gather(waiting: Sequence[Waiting]) -> list[list[Waiting]]:
     for one in sorted(waiting, key=lambda one: rank(one[0])):
         groups.setdefault(sameness(one[0]), []).append(one)
     return list(groups.values())
+
+
+def subject_of(call: Call) -> str:
+    """The user that a call is about, or the group."""
+    return call.members[0] if call.members else call.name
 
 
 def rank(call: Call) -> int:

@@ -67,7 +67,5 @@ class Upkeep:
 def one_instance(neighbours: Sequence[str]) -> str:
     """The only neighbour of the agent. Raises RunError when there are several, or none."""
     if len(neighbours) != 1:
-        raise RunError(
-            f"Name the instance: the agent's file has {len(neighbours)} neighbours ({', '.join(neighbours)})."
-        )
+        raise RunError(f"Name the instance: the agent has not one neighbour but {', '.join(neighbours) or 'none'}.")
     return neighbours[0]

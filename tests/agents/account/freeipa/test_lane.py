@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from openportal.agents.account.freeipa import lane as lanes
 from openportal.agents.account.freeipa.calls import Answer, Call, IpaNotFound
 from openportal.agents.account.freeipa.entries import show_user
-from openportal.agents.account.freeipa.lane import BATCH_MAX, Lane
+from openportal.agents.account.freeipa.lane import BATCH_MAX, Lane, subject_of
 from openportal.agents.account.freeipa.plan import join, leave, switch
 from openportal.errors import RunError, Unavailable
 
@@ -72,6 +73,28 @@ async def test_no_more_at_once_than_allowed_and_no_batch_too_long() -> None:
     await asyncio.gather(*(lane.call(show_user(str(number))) for number in range(3 * BATCH_MAX)))
     assert server.most <= 2
     assert [len(calls) for calls in server.requests] == [BATCH_MAX] * 3
+
+
+async def test_what_is_done_to_a_user_is_never_under_way_in_two_requests() -> None:
+    """Or it would be put into a group before it is there."""
+    server, under_way = Server(), Counter[str]()
+
+    async def send(calls: Sequence[Call]) -> list[Answer]:
+        users = {subject_of(each) for call in calls for each in ([call] if not call.members else split(call))}
+        under_way.update(users)
+        assert max(under_way.values()) == 1
+        await asyncio.sleep(0.001)
+        under_way.subtract(users)
+        return await server.send(calls)
+
+    lane = Lane(send, 3)
+    steps = ([switch(f"u{number}", True), join(f"u{number}", "g"), join(f"u{number}", "h")] for number in range(60))
+    await asyncio.gather(*(lane.call(call) for step in steps for call in step))
+    assert len(server.requests) > 1
+
+
+def split(call: Call) -> list[Call]:
+    return [join(member, call.name) for member in call.members]
 
 
 async def test_everybody_is_told_of_a_request_that_failed_and_the_next_goes_on() -> None:
