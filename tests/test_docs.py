@@ -281,11 +281,19 @@ def test_options_that_every_agent_has(word: str) -> None:
         assert found == expected or (word == "init" and defaults.agent == "Bridge")
 
 
+FURTHER_WORDS = {"op-bridge": {"bridge"}, "op-freeipa": {"reconcile", "adopt"}}
+
+
+@pytest.mark.parametrize("word", sorted(FURTHER_WORDS["op-freeipa"]))
+def test_words_of_the_agent_of_freeipa(word: str) -> None:
+    check("commands", word, [(cell,) for cell in spellings(below(parser("op-freeipa"))[word])])
+
+
 def test_words_that_every_agent_has() -> None:
     check("commands", "Options before the word", [(cell,) for cell in spellings(parser("op-portal"))])
     for defaults in DEFAULTS.values():
         further = set(below(parser(defaults.command))) - set(below(parser("op-portal")))
-        assert further == ({"bridge"} if defaults.agent == "Bridge" else set())
+        assert further == FURTHER_WORDS.get(defaults.command, set())
 
 
 def test_what_a_bridge_has_beyond_that() -> None:

@@ -10,7 +10,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TESTS = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
 ELSEWHERE = {
+    "agents/account/freeipa/agent.py": "test_freeipa_accounts.py",
+    "agents/account/freeipa/plan.py": "test_freeipa_plan.py",
+    "agents/account/freeipa/settings.py": "test_freeipa_settings.py",
     "agents/account/local.py": "test_local.py",
+    "agents/account/policy.py": "test_plan.py",
     "agents/sandbox/account.py": "test_leaves.py",
     "agents/sandbox/filesystem.py": "test_leaves.py",
     "agents/sandbox/scheduler.py": "test_leaves.py",
@@ -18,6 +22,7 @@ ELSEWHERE = {
     "bridge/backend.py": "test_bridge_agent.py",
     "bridge/serve.py": "test_http.py",
     "cli/agents.py": "test_cli_agents.py",
+    "cli/freeipa.py": "test_freeipa_commands.py",
     "cli/leaves.py": "test_parts.py",
     "cli/metrics_part.py": "test_bridge_part.py",
     "cli/oneshot.py": "test_cli_oneshot.py",

@@ -76,7 +76,7 @@ def reconcile(ctx: click.Context, /, apply: bool, user: str | None) -> None:
 
 
 @click.command("adopt", cls=Word, help="Take users and groups that a site has already under management.")
-@click.argument("mappings", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("mappings", type=click.Path(path_type=Path))
 @click.option("--instance", metavar="PEER", help="For whom: `name@zone`.  [default: the agent's only neighbour]")
 @apply_option
 @as_option

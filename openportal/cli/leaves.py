@@ -55,7 +55,8 @@ def freeipa_handlers(config: AgentConfig) -> Handlers:
 
     if not config.extras.get("freeipa-server"):
         raise NoLeaf(
-            f"{config.path} names no FreeIPA server: `extra --key freeipa-server --value NAME`, see docs/freeipa.md"
+            f"op-freeipa has no leaf system yet: `extra --key freeipa-server --value NAME` names its FreeIPA, "
+            f"`extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
         )
     settings = Settings.of(config.extras, secret_of(config, "freeipa-password"), os.environ)
     return FreeIpaAccounts(Directory(settings, Servers(settings))).handlers()

@@ -34,7 +34,7 @@ def lines(calls: list[plan.Call]) -> list[str]:
     return [" ".join((call.tool, *call.arguments)) for call in calls]
 
 
-@pytest.mark.parametrize("wanted", Standing)
+@pytest.mark.parametrize("wanted", ACCOUNTS)
 def test_standing(wanted: Standing) -> None:
     assert plan.standing(ACCOUNTS[wanted], ALICE, POLICY) is wanted
 

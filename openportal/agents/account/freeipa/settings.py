@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 DEFAULT_USER = "admin"
 DEFAULT_WINDOW_SECONDS = 30.0
 DEFAULT_CONCURRENT_WRITES = 2
-WRITES_MAX = 64
+WRITES = (1, 64)
+WINDOWS = (0.0, 3600.0)
 READS_AT_ONCE = 2
 TRUE = frozenset({"true", "yes", "1"})
 INSECURE = "OPENPORTAL_ALLOW_INVALID_SSL_CERTS"
@@ -43,14 +44,14 @@ class Settings:
     @classmethod
     def of(cls, extras: Mapping[str, str], password: str | None, environ: Mapping[str, str]) -> Settings:
         """Raises ConfigError, naming the setting."""
-        named = Counter(name.strip().lower() for name in extras.get("freeipa-server", "").split(",") if name.strip())
+        named = Counter(_host(name) for name in extras.get("freeipa-server", "").split(",") if name.strip())
         if not named:
             raise ConfigError(
                 "extras.freeipa-server is not set: the full name of a FreeIPA master, or several with commas."
             )
         if password is None:
             raise ConfigError("There is no secret freeipa-password; set it with the secret command.")
-        write_server = extras.get("freeipa-write-server", next(iter(named))).strip().lower()
+        write_server = _host(extras.get("freeipa-write-server", next(iter(named))))
         if write_server not in named:
             raise ConfigError(f"extras.freeipa-write-server: {write_server} is not one of freeipa-server.")
         return cls(
@@ -59,14 +60,26 @@ class Settings:
             who=Credentials(extras.get("freeipa-user", DEFAULT_USER), password),
             trust=trust(extras.get("freeipa-ca-file"), _insecure(environ)),
             policy=Policy.of({name: text for name, text in extras.items() if name != "managed-group"}),
-            window_seconds=_number(extras, "freeipa-replication-window", DEFAULT_WINDOW_SECONDS, 0.0, 3600.0),
-            concurrent_writes=_number(extras, "freeipa-concurrent-writes", DEFAULT_CONCURRENT_WRITES, 1, WRITES_MAX),
+            window_seconds=_number(
+                "freeipa-replication-window", extras.get("freeipa-replication-window"), DEFAULT_WINDOW_SECONDS, WINDOWS
+            ),
+            concurrent_writes=_number(
+                "freeipa-concurrent-writes", extras.get("freeipa-concurrent-writes"), DEFAULT_CONCURRENT_WRITES, WRITES
+            ),
             require_class=_is_true(environ, REQUIRE_CLASS),
         )
 
 
-def _number(extras: Mapping[str, str], name: str, default: Number, least: Number, most: Number) -> Number:
-    text = extras.get(name)
+def _host(text: str) -> str:
+    """A master's name; its URL is taken for it. Raises ConfigError for a URL of another kind."""
+    name = text.strip().lower().removeprefix("https://").partition("/")[0]
+    if not name or "://" in text.removeprefix("https://"):
+        raise ConfigError(f"{text.strip()!r} is not the name of a FreeIPA master: give its full host name.")
+    return name
+
+
+def _number(name: str, text: str | None, default: Number, limits: tuple[Number, Number]) -> Number:
+    least, most = limits
     if text is None:
         return default
     try:

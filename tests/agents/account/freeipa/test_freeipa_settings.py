@@ -28,7 +28,7 @@ def test_defaults() -> None:
 
 def test_everything_set() -> None:
     found = of(
-        freeipa_server="a.test, B.test,a.test", freeipa_user="op", freeipa_write_server="b.test",
+        freeipa_server="https://a.test/ipa, B.test,a.test", freeipa_user="op", freeipa_write_server="b.test",
         freeipa_replication_window="12.5", freeipa_concurrent_writes="4", system_groups="hpc,x",
         instance_groups="shared:mpi", managed_group="other",
     )  # fmt: skip
@@ -44,6 +44,7 @@ def test_everything_set() -> None:
     ("extras", "words"),
     [
         ({"freeipa_server": " , "}, "freeipa-server is not set"),
+        ({"freeipa_server": "http://a.test"}, "not the name of a FreeIPA master"),
         ({"freeipa_write_server": "c.test"}, "not one of freeipa-server"),
         ({"freeipa_replication_window": "-1"}, "freeipa-replication-window must be a number from 0"),
         ({"freeipa_concurrent_writes": "many"}, "freeipa-concurrent-writes must be a number from 1"),
