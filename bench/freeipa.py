@@ -2,8 +2,8 @@
 
     python -m bench.freeipa [USERS]
 
-Boots the test bed's server (`tests/systems/freeipa`; built first if it is not there). `one by one` is what an agent does
-that waits for each call, each a request of its own; `at once` is this agent given all instructions together.
+Boots the test bed's server (`tests/systems/freeipa`; built first if it is not there). `one by one` is an agent that
+waits for each call, each a request of its own; `at once` is this agent given all instructions together.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ async def measure(bed: Bed, count: int) -> None:
 
     before, run = session.requests, MemoryRun()
     took = await timed(answer(accounts, "add_user second.warm.brics", run))
-    print(
-        f"one add_user: 1 look + {len(run.effects)} changes in {session.requests - before} requests, {took * 1000:.0f} ms"
-    )
+    requests, changes = session.requests - before, len(run.effects)
+    print(f"one add_user: 1 look and {changes} changes in {requests} requests, {took * 1000:.0f} ms")
     took = await timed(answer(accounts, "add_user second.warm.brics"))
     print(f"a repeat: 1 look, {took * 1000:.0f} ms")
 
