@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,20 @@ def typed(facility: IpaFacility, *arguments: str, password: str = "") -> Result:
     return CliRunner().invoke(command, words, input=password and password + "\n", env={VARIABLE: SEALING})
 
 
-async def test_a_site_is_adopted_and_drift_is_repaired(bed: Bed, facility: IpaFacility, tmp_path: Path) -> None:
+def told(bed: Bed, text: str) -> object:
+    """What an agent answers."""
+
+    async def ask() -> object:
+        accounts = leaf(bed)
+        try:
+            return await answer(accounts, text)
+        finally:
+            await accounts.servers.close()
+
+    return asyncio.run(ask())
+
+
+def test_a_site_is_adopted_and_drift_is_repaired(bed: Bed, facility: IpaFacility, tmp_path: Path) -> None:
     facility.lay_out_with()
     bed.ipa("user-add", "old.adopt", "--first", "Old", "--last", "Hand", "--homedir", "/home/hand")
     bed.ipa("group-add", "brics.adopt", "--desc", "The old hands")
@@ -41,10 +55,9 @@ async def test_a_site_is_adopted_and_drift_is_repaired(bed: Bed, facility: IpaFa
     assert done.exit_code == 0, done.output
     assert "is as it should be" in typed(facility, "adopt", str(mappings)).output
 
-    accounts = leaf(bed)
-    assert await answer(accounts, "get_users adopt.brics") == ["old.adopt.brics:old.adopt:brics.adopt"]
+    assert told(bed, "get_users adopt.brics") == ["old.adopt.brics:old.adopt:brics.adopt"]
     assert "/home/hand" in bed.ipa("user-show", "old.adopt")
-    await answer(accounts, "block_user old.adopt.brics")
+    told(bed, "block_user old.adopt.brics")
     bed.ipa("user-enable", "old.adopt")
     found = typed(facility, "reconcile")
     assert found.exit_code == 1
@@ -53,4 +66,3 @@ async def test_a_site_is_adopted_and_drift_is_repaired(bed: Bed, facility: IpaFa
     assert "disable user: old.adopt: done" in repaired.output
     assert "old.adopt:" not in typed(facility, "reconcile").output
     assert "Account disabled: True" in bed.ipa("user-show", "old.adopt")
-    await accounts.servers.close()
