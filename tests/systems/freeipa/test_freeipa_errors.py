@@ -90,6 +90,8 @@ ROWS: list[tuple[str, Call, type[JobError], str]] = [
     ("905", Call("nosuch", "x"), IpaRefusal, "unknown command"),
 ]
 
+IN_A_BATCH = {"3005": 3008}  # an option that there is none of is a parameter that cannot be converted
+
 
 @pytest.fixture(scope="module", autouse=True)
 def entries(bed: Bed) -> None:
@@ -108,7 +110,7 @@ async def test_an_error_by_itself_and_in_a_batch(
     assert type(caught.value) is error
     assert f"error {code}" in str(caught.value)
     first, second = await session.send([call, Call("user_show", "admin")])
-    assert first.code == int(code)
+    assert first.code == IN_A_BATCH.get(code, int(code))
     assert second.code == 0
 
 
@@ -220,9 +222,10 @@ async def test_an_account_that_was_locked(bed: Bed, open_session: Sessions) -> N
             await open_session("err.locked", "wrong").call(Call("ping", ""))
 
 
-async def test_a_session_that_ended_is_opened_again(session: Session) -> None:
+async def test_a_session_that_is_not_accepted_is_opened_again(session: Session) -> None:
     await session.call(Call("ping", ""))
-    await session.call(Call("session_logout", ""))
+    assert session._cookie is not None
+    session._cookie = session._cookie[: len(session._cookie) // 2]
     before = session.requests
     assert await session.call(Call("ping", ""))
     assert session.requests - before == 3  # refused, logged in, answered
