@@ -135,10 +135,12 @@ class Directory:
         return await self.until_done(lambda server: self.look_project(server, project))
 
     async def look_project(self, server: Server, project: ProjectIdentifier) -> Group | None:
-        """The same, of this master in this round."""
+        """The same, of this master in this round; asked anew, as somebody may have deleted the group."""
         usual, legacy = naming.project_groups(project)
-        groups = await self.groups(server, (usual,) if self.known.get(usual) else (usual, legacy))
-        return plan.project_group(project, groups[usual], groups.get(legacy), self.policy)
+        for name in (usual, legacy):
+            self.known.forget(name)
+        groups = await self.groups(server, (usual, legacy))
+        return plan.project_group(project, groups[usual], groups[legacy], self.policy)
 
     async def projects(self, portal: PortalIdentifier, peer: str) -> dict[ProjectIdentifier, Group]:
         """The projects of a portal that have a user of this instance: other instances may share the directory."""

@@ -27,8 +27,15 @@ async def test_groups_that_are_known_are_not_asked_for(realm: Realm) -> None:
     realm.first.requests.clear()
     await realm.directory.survey(realm.servers.writer(), BOB, PEER)
     assert realm.first.requests == [["user_show"]]
-    assert (await realm.directory.project(CLIMATE)) is not None
-    assert realm.first.requests == [["user_show"]]
+
+
+async def test_a_project_that_somebody_deleted_is_not_said_to_exist(realm: Realm) -> None:
+    assert await answer(realm, "add_project climate.brics") == "climate.brics:brics.climate"
+    del realm.first.groups["brics.climate"]
+    assert await realm.directory.project(CLIMATE) is None
+    assert await answer(realm, "is_existing_project climate.brics") is False
+    assert await answer(realm, "add_project climate.brics") == "climate.brics:brics.climate"
+    assert "brics.climate" in realm.first.groups
 
 
 async def test_what_only_another_master_has_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
