@@ -61,7 +61,7 @@ def build() -> Path:
         server = made("server", ["server-root.sh"], lambda out: grow(base, out, "server-root.sh", tree), base, tree)
         client = made("client", ["client-root.sh"], lambda out: grow(base, out, "client-root.sh"), base)
         pki = made("pki", ["certificates.sh"], lambda out: script("certificates.sh", out, *map(full_name, ADDRESSES)))
-        made("installed", ["boot.sh"], lambda out: install(server, client, pki, out), server, client, pki)
+        made("installed", ["boot.sh", "build.py"], lambda out: install(server, client, pki, out), server, client, pki)
     return cache()
 
 
