@@ -22,6 +22,7 @@ from tests.systems.freeipa.build import ADMIN_PASSWORD, SERVERS, build, cache, l
 from tests.systems.freeipa.machine import ADDRESSES, Host, Network, full_name, hosts_file
 
 UP_SECONDS = 180.0
+KNOWN_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
 
@@ -49,13 +50,18 @@ class Bed:
         return self.hosts[server].run("ipa", "-n", *arguments).stdout
 
     def known(self, user: str, host: str = "cli") -> str:
-        """What `id` says of a user on a host that is enrolled; empty when it knows none."""
+        """What `id` says of a user on a host that is enrolled, once its sssd is ready to say something."""
         self.forget(host)
-        return self.hosts[host].run("id", user, check=False).stdout.strip()
+        deadline = time.monotonic() + KNOWN_SECONDS
+        while (found := self.hosts[host].run("id", user, check=False)).returncode != 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{host} does not know {user} after {KNOWN_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+        return found.stdout.strip()
 
     def may_log_in(self, user: str, host: str = "cli") -> bool:
         """Whether the host's access control lets the user in: root needs no password, the account must be in order."""
-        self.forget(host)
+        self.known(user, host)
         return self.hosts[host].run("su", user, "-s", "/bin/true", check=False).returncode == 0
 
     def forget(self, host: str) -> None:
