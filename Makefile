@@ -22,6 +22,10 @@ lint: $(STAMP)
 test: $(STAMP)
 	@.ci/timed 'make test' 35 sh -c '$(MAKE) --no-print-directory lint && $(VENV)/bin/pytest -q -m "not long"'
 
+# Everything that needs a real system; those that are not at hand are built first (minutes).
+test-systems: $(STAMP)
+	@.ci/timed 'make test-systems' 60 $(VENV)/bin/pytest -q -m "systems and not long"
+
 # Hours of the same: more worlds, more kills.
 test-long: $(STAMP)
 	@.ci/timed 'make test-long' 60 $(VENV)/bin/pytest -q -m long

@@ -276,12 +276,18 @@ def test_every_command_has_its_name_in_the_documentation() -> None:
 
 
 FURTHER = {
-    "Bridge": (("bridge",), "init of a bridge", "op-bridge"),
-    "Scheduler": (
-        ("reconcile", "get_requeue_report", "get_reservation_report"), "init of a scheduler", "op-slurm",
-    ),
-}  # fmt: skip
-"""Agents with words of their own: those, the section about their `init`, and their command."""
+    "op-bridge": {"bridge": "bridge"},
+    "op-freeipa": {"reconcile": "reconcile of op-freeipa", "adopt": "adopt"},
+    "op-slurm": {
+        "reconcile": "reconcile of op-slurm",
+        "get_requeue_report": "get_requeue_report",
+        "get_reservation_report": "get_reservation_report",
+    },
+}
+"""Agents with words of their own, and the section about each."""
+
+FURTHER_INIT = {"op-bridge": "init of a bridge", "op-slurm": "init of a scheduler"}
+"""Agents whose `init` has options of its own, and the section about those."""
 
 
 @pytest.mark.parametrize("word", ["init", "client", "server", "extra", "secret", "encryption", "run"])
@@ -290,23 +296,26 @@ def test_options_that_every_agent_has(word: str) -> None:
     check("commands", word, [(cell,) for cell in expected])
     for defaults in DEFAULTS.values():
         found = spellings(below(parser(defaults.command))[word])
-        assert found == expected or (word == "init" and defaults.agent in FURTHER)
+        assert found == expected or (word == "init" and defaults.command in FURTHER_INIT)
 
 
 def test_words_that_every_agent_has() -> None:
     check("commands", "Options before the word", [(cell,) for cell in spellings(parser("op-portal"))])
     for defaults in DEFAULTS.values():
         further = set(below(parser(defaults.command))) - set(below(parser("op-portal")))
-        assert further == (set(FURTHER[defaults.agent][0]) if defaults.agent in FURTHER else set())
+        assert further == set(FURTHER.get(defaults.command, {}))
 
 
-@pytest.mark.parametrize("agent", ["Bridge", "Scheduler"])
-def test_what_some_agents_have_beyond_that(agent: str) -> None:
-    own, init, command = FURTHER[agent]
+@pytest.mark.parametrize("command", FURTHER)
+def test_what_some_agents_have_beyond_that(command: str) -> None:
     words, known = below(parser(command)), spellings(below(parser("op-portal"))["init"])
-    for word in own:
-        check("commands", word, [(cell,) for cell in spellings(words[word])])
-    check("commands", init, [(cell,) for cell in spellings(words["init"]) if cell not in known])
+    for word, heading in FURTHER[command].items():
+        check("commands", heading, [(cell,) for cell in spellings(words[word])])
+    further = [(cell,) for cell in spellings(words["init"]) if cell not in known]
+    if command in FURTHER_INIT:
+        check("commands", FURTHER_INIT[command], further)
+    else:
+        assert further == []
 
 
 def test_commands_of_the_operator() -> None:

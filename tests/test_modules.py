@@ -15,7 +15,11 @@ CLIENT_OBJECTS = (
 )  # fmt: skip
 CLIENT_TRANSPORT = ["aio", "client", "config", "connection", "default", "errors", "exchange", "operations"]
 ELSEWHERE = {
+    "agents/account/freeipa/agent.py": "test_freeipa_accounts.py",
+    "agents/account/freeipa/plan.py": "test_freeipa_plan.py",
+    "agents/account/freeipa/settings.py": "test_freeipa_settings.py",
     "agents/account/local.py": "test_local.py",
+    "agents/account/policy.py": "test_plan.py",
     "agents/sandbox/account.py": "test_leaves.py",
     "agents/sandbox/filesystem.py": "test_leaves.py",
     "agents/sandbox/scheduler.py": "test_leaves.py",
@@ -47,6 +51,7 @@ ELSEWHERE = {
     "bridge/backend.py": "test_bridge_agent.py",
     "bridge/serve.py": "test_http.py",
     "cli/agents.py": "test_cli_agents.py",
+    "cli/freeipa.py": "test_freeipa_commands.py",
     "cli/leaves.py": "test_parts.py",
     "cli/metrics_part.py": "test_bridge_part.py",
     "cli/operator_part.py": "test_job_change.py",

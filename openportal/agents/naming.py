@@ -107,6 +107,11 @@ def instance_group(peer: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in INSTANCE_PREFIX + named)
 
 
+def is_instance(group: str) -> bool:
+    """True for the name of a group that `instance_group` gives."""
+    return group.startswith(INSTANCE_PREFIX.replace("-", "_"))
+
+
 def blocked_group(managed: str = MANAGED_GROUP) -> str:
     """Its members may not log in until they are unblocked."""
     return f"{managed}.blocked"

@@ -40,6 +40,11 @@ def agent_group(defaults: AgentDefaults) -> click.Group:
 
         for command in (reconcile, get_requeue_report, get_reservation_report):
             group.add_command(command)
+    if defaults.command == "op-freeipa":
+        from openportal.cli.freeipa import adopt, reconcile  # an HTTP client that no other agent needs
+
+        group.add_command(reconcile)
+        group.add_command(adopt)
     return group
 
 

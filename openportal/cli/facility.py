@@ -168,16 +168,12 @@ class Facility:
                 self.processes[member.name] = self._spawn(member)
 
     def _spawn(self, member: Member) -> subprocess.Popen[bytes]:
+        command, environment = self.command(member), {**os.environ, **self.environment}
         with self.log(member.name).open("ab") as log:
-            return subprocess.Popen(
-                self._command(member),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.environment},
-            )
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
-    def _command(self, member: Member) -> list[str]:
+    def command(self, member: Member) -> list[str]:
+        """What is run for an agent; its process must become that agent's."""
         program = Path(sys.executable).parent / member.command
         return [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from openportal.cli.scheduler import slurm_handlers
 from openportal.errors import ConfigError
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
+from openportal.paddington.secretstore import secret_of
 from openportal.templemeads.handlers import Handler
 
 SANDBOX_EXTRA = "sandbox"
@@ -40,9 +42,27 @@ def leaf_handlers(config: AgentConfig, command: str) -> Handlers:
         return Directories(volumes, config.extras).handlers()
     if command == "op-slurm":
         return slurm_handlers(config)
+    if command == "op-freeipa":
+        return freeipa_handlers(config)
     raise NoLeaf(
         f"{command} has no leaf system of its own yet: `extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
     )
+
+
+def freeipa_handlers(config: AgentConfig) -> Handlers:
+    """The account agent of a FreeIPA realm. Raises NoLeaf if its file names no server."""
+    from openportal.agents.account.freeipa.agent import FreeIpaAccounts  # an HTTP client that no other leaf needs
+    from openportal.agents.account.freeipa.directory import Directory
+    from openportal.agents.account.freeipa.servers import Servers
+    from openportal.agents.account.freeipa.settings import Settings
+
+    if not config.extras.get("freeipa-server"):
+        raise NoLeaf(
+            f"op-freeipa has no leaf system yet: `extra --key freeipa-server --value NAME` names its FreeIPA, "
+            f"`extra --key {SANDBOX_EXTRA} --value FOLDER` gives it a sandbox"
+        )
+    settings = Settings.of(config.extras, secret_of(config, "freeipa-password"), os.environ)
+    return FreeIpaAccounts(Directory(settings, Servers(settings))).handlers()
 
 
 def sandbox_handlers(config: AgentConfig, store: SandboxStore) -> Handlers:

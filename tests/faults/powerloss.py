@@ -45,8 +45,8 @@ def command(*words: str | Path) -> str:
 class UnsafeFacility(Facility):
     """A facility whose bridge does not wait for the disk."""
 
-    def _command(self, member: Member) -> list[str]:
-        words = super()._command(member)
+    def command(self, member: Member) -> list[str]:
+        words = super().command(member)
         if member.name != "bridge":
             return words
         return [sys.executable, str(Path(__file__).with_name("unsafe_bridge.py")), *words[1:]]

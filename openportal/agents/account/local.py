@@ -21,7 +21,8 @@ from typing import Protocol
 
 from openportal.agents import naming
 from openportal.agents.account import plan
-from openportal.agents.account.plan import Account, Call, Group, Policy, Standing
+from openportal.agents.account.plan import Account, Call, Group
+from openportal.agents.account.policy import EXISTING, USABLE, Policy, Standing
 from openportal.agents.locks import Locks
 from openportal.errors import ConfigError, RunError, Unavailable
 from openportal.grammar import instructions as op
@@ -213,7 +214,7 @@ class LocalAccounts:
         return await self._lookup.group(naming.project_group(instruction.project)) is not None
 
     async def _is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
-        return await self._standing(instruction.user) in plan.EXISTING
+        return await self._standing(instruction.user) in EXISTING
 
     async def _is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
         return await self._standing(instruction.user) is Standing.PROTECTED
@@ -244,7 +245,7 @@ class LocalAccounts:
 
     async def _is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
         standings = [await self._standing(user) for user in await self._members(instruction.mapping.project)]
-        return not any(standing in plan.USABLE for standing in standings)
+        return not any(standing in USABLE for standing in standings)
 
     # --- changes ---------------------------------------------------------------------------------------------------
 

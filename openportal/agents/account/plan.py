@@ -14,16 +14,15 @@ the groups last. So whatever is cut short is found unfinished and done again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from openportal.agents import naming
+from openportal.agents.account.policy import Policy, Standing, require_home
 from openportal.errors import GrammarError, InvalidJob, RunError
 from openportal.grammar.identifiers import ProjectIdentifier, UserIdentifier
 
 FIRST_GID = 1000
-HOME_MAX_CHARACTERS = 1024
 SHELL = "/bin/bash"
 EXPIRED = ("-e", "1")
 NEVER_EXPIRES = ("-e", "")
@@ -62,65 +61,6 @@ class Call:
     action: str
     target: str
     accept: frozenset[int] = frozenset({0})
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The groups of this agent, from its settings."""
-
-    managed: str = naming.MANAGED_GROUP
-    system: tuple[str, ...] = ()
-    by_instance: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, extras: Mapping[str, str]) -> Policy:
-        """From the settings managed-group, system-groups and instance-groups. Raises ConfigError."""
-        managed = naming.parse_groups(extras.get("managed-group", ""))
-        return cls(
-            managed[0] if managed else naming.MANAGED_GROUP,
-            naming.parse_groups(extras.get("system-groups", "")),
-            naming.parse_instance_groups(extras.get("instance-groups", "")),
-        )
-
-    @property
-    def blocked(self) -> str:
-        return naming.blocked_group(self.managed)
-
-    @property
-    def removed(self) -> str:
-        return naming.removed_group(self.managed)
-
-    @property
-    def reserved(self) -> frozenset[str]:
-        """Groups that are never a project's."""
-        instances = (group for groups in self.by_instance.values() for group in groups)
-        return frozenset((self.managed, self.blocked, self.removed, *self.system, *instances))
-
-    def wanted(self, user: UserIdentifier, peer: str) -> tuple[str, ...]:
-        """Every group that a user made for the peer `name@zone` belongs to, the project's first."""
-        groups = (
-            naming.project_group(user.project_identifier),
-            self.managed,
-            naming.instance_group(peer),
-            *self.system,
-            *naming.groups_for(peer, self.by_instance),
-        )
-        return tuple(dict.fromkeys(groups))
-
-
-class Standing(Enum):
-    """How an account stands to us; the table is at the top of the file."""
-
-    ABSENT = auto()
-    FOREIGN = auto()
-    PROTECTED = auto()
-    ACTIVE = auto()
-    BLOCKED = auto()
-    REMOVED = auto()
-
-
-USABLE = frozenset({Standing.ACTIVE, Standing.BLOCKED})
-EXISTING = USABLE | {Standing.PROTECTED}
 
 
 def standing(account: Account | None, user: UserIdentifier, policy: Policy) -> Standing:
@@ -224,16 +164,6 @@ def require_account(user: UserIdentifier, account: Account | None, policy: Polic
     if account is None or standing(account, user, policy) is Standing.FOREIGN:
         raise RunError(f"User does not exist: {user}")
     return account
-
-
-def require_home(home: str) -> None:
-    """Raise InvalidJob unless `home` is an absolute, plain path that the password file can hold."""
-    parts = home.split("/")
-    printable = home.isprintable() and ":" not in home
-    if not home.startswith("/") or ".." in parts or not printable or len(home) > HOME_MAX_CHARACTERS:
-        raise InvalidJob(f"{home[:HOME_MAX_CHARACTERS]!r} cannot be a home directory: an absolute path without '..'.")
-    if home.strip("/") == "":
-        raise InvalidJob("The root directory cannot be a home directory.")
 
 
 def is_stripped(account: Account, policy: Policy) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openportal.agents.account import local
-from openportal.agents.account.local import LocalAccounts, Locks
+from openportal.agents.account.local import LocalAccounts
 from openportal.errors import ConfigError, InvalidJob, RunError, Unavailable
 from tests.agents.account.conftest import Machine
 from tests.agents.runs import Killed, MemoryRun, answer, effects_of
@@ -309,17 +309,3 @@ def test_settings_that_are_refused() -> None:
 def test_our_settings_are_not_shown_to_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENPORTAL_PASSWORD", "secret")
     assert "OPENPORTAL_PASSWORD" not in local._environment()
-
-
-async def test_locks_are_dropped_when_nobody_holds_them() -> None:
-    locks, order = Locks(), []
-
-    async def hold(name: str) -> None:
-        async with locks.hold("x"):
-            order.append(f"{name} in")
-            await asyncio.sleep(0)
-            order.append(f"{name} out")
-
-    await asyncio.gather(hold("a"), hold("b"))
-    assert order == ["a in", "a out", "b in", "b out"]
-    assert locks._held == {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from openportal.agents.account import plan
-from openportal.agents.account.plan import Account, Group, Policy, Standing
+from openportal.agents.account.plan import Account, Group
+from openportal.agents.account.policy import Policy, Standing, require_home
 from openportal.errors import InvalidJob, RunError
 from openportal.grammar.identifiers import ProjectIdentifier, UserIdentifier
 
@@ -33,7 +34,7 @@ def lines(calls: list[plan.Call]) -> list[str]:
     return [" ".join((call.tool, *call.arguments)) for call in calls]
 
 
-@pytest.mark.parametrize("wanted", Standing)
+@pytest.mark.parametrize("wanted", ACCOUNTS)
 def test_standing(wanted: Standing) -> None:
     assert plan.standing(ACCOUNTS[wanted], ALICE, POLICY) is wanted
 
@@ -151,7 +152,7 @@ def test_update_home() -> None:
 @pytest.mark.parametrize("home", ["", "home", "-d", "/", "//", "/a/../b", "/a:b", "/a\nb", "/a\0b", "/" + "a" * 2000])
 def test_homes_that_are_refused(home: str) -> None:
     with pytest.raises(InvalidJob, match="home directory"):
-        plan.require_home(home)
+        require_home(home)
 
 
 def test_project_groups() -> None:
