@@ -20,6 +20,7 @@ from rich.table import Table
 from openportal.cli import ledgers, trace
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
+from openportal.cli.rollout import site, topology
 from openportal.cli.settings import Word
 from openportal.errors import LedgerError
 from openportal.paddington.config import AgentConfig, default_folder
@@ -40,6 +41,10 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.version_option(package_name="openportal-agents")
 def main() -> None:
     """Look at OpenPortal's agents and their ledgers. PATHS are agents' files, or folders that hold them."""
+
+
+main.add_command(topology)
+main.add_command(site)
 
 
 @main.command(cls=Word)

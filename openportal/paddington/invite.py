@@ -51,7 +51,12 @@ class Invite:
     def load(cls, path: str | Path) -> Invite:
         """Read an invite or a rotation file. Raises ConfigError."""
         where = Path(path).expanduser()
-        data = parse_toml(read_text(where), where)
+        return cls.parse(read_text(where), where)
+
+    @classmethod
+    def parse(cls, text: str, where: Path) -> Invite:
+        """The invite in a text that came from `where`. Raises ConfigError."""
+        data = parse_toml(text, where)
         try:
             invite: Invite = validated(_FILE, data)
             if invite.url or invite.proxy is None:

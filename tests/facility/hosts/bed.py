@@ -5,8 +5,8 @@
 
 Each host is a `systemd-nspawn --boot` with systemd as process 1, sshd, a static address and an overlay over the common
 disk (see root), so it can be rebooted, and broken, like a machine. All are on one bridge in one network namespace whose
-name is made from our pid: there is no way out and nobody else's address is in the way. Whoever talks to the hosts enters
-the namespace (`bed.enter`). The hosts are ended by pid, when the block ends or when we die.
+name is made from our pid: there is no way out and nobody else's address is in the way. Whoever talks to the hosts
+enters the namespace (`bed.enter`). The hosts are ended by pid, when the block ends or when we die.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Bed:
 
     def _write_disk(self, name: str, disk: Path) -> None:
         hosts = [f"{address} {each}" for each, address in self.addresses.items()]
-        network = f"[Match]\nName=host0\n[Network]\nAddress={self.addresses[name]}/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+        network = f"[Match]\nName=host0\n[Network]\nAddress={self.addresses[name]}/24\nLinkLocalAddressing=no\n"
         (disk / "etc/hostname").write_text(f"{name}\n")
         (disk / "etc/hosts").write_text("\n".join(["127.0.0.1 localhost", *hosts, ""]))
         (disk / "etc/systemd/network/10-host0.network").write_text(network)
@@ -173,9 +173,7 @@ class Bed:
         words = [self.host(name), self._root, group, name, *self._binds]
         command = ["setpriv", "--pdeathsig", "TERM", *self.enter, *inside, *words]
         with (self.host(name) / "console.log").open("ab") as log:
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def wait_for(self, name: str) -> None:
         """Wait until a host lets us in."""
@@ -206,8 +204,8 @@ class Bed:
         return done.stdout
 
     def _ssh(self, name: str, command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        words = [*self.enter, "ssh", "-o", "ConnectTimeout=5", *self.ssh_options, f"root@{self.addresses[name]}", command]
-        return subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+        ssh = ["ssh", "-o", "ConnectTimeout=5", *self.ssh_options, f"root@{self.addresses[name]}", command]
+        return subprocess.run([*self.enter, *ssh], input=stdin, capture_output=True, text=True, check=False)
 
 
 def _remove_group(group: Path) -> None:
