@@ -20,7 +20,7 @@ from rich.table import Table
 from openportal.cli import ledgers, trace
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
-from openportal.cli.rollout import site, topology
+from openportal.cli.rollout import bundle, site, topology
 from openportal.cli.settings import Word
 from openportal.errors import LedgerError
 from openportal.paddington.config import AgentConfig, default_folder
@@ -43,8 +43,8 @@ def main() -> None:
     """Look at OpenPortal's agents and their ledgers. PATHS are agents' files, or folders that hold them."""
 
 
-main.add_command(topology)
-main.add_command(site)
+for command in (topology, bundle, site):
+    main.add_command(command)
 
 
 @main.command(cls=Word)

@@ -1,4 +1,4 @@
-"""`openportal topology` and `openportal site`: the commands that a rollout runs, on the controller and on the hosts.
+"""`openportal topology`, `bundle` and `site`: the commands that a rollout runs, on the controller and on the hosts.
 
 Those of `site` read one JSON object from standard input and print one, so that nothing they are told stands in a
 process list; what each needs and gives is in `site`.
@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from openportal.cli import drawing
+from openportal.cli.bundle import make_bundle
 from openportal.cli.readiness import fetch_metrics, wait_ready
 from openportal.cli.settings import Word
 from openportal.cli.site import Host
@@ -44,6 +45,15 @@ def topology(inventory: Path, svg: Path | None) -> None:
     else:
         svg.write_text(drawing.svg(found))
         click.echo(f"The drawing is {svg}.")
+
+
+@click.command(cls=Word)
+@click.argument("source")
+@click.option("--extras", default="agents", show_default=True, help="Extras of the package, with commas between.")
+@click.option("--to", type=PATH, default=Path("dist"), show_default=True, help="The folder that it is written into.")
+def bundle(source: str, extras: str, to: Path) -> None:
+    """Pack a release with all that it needs into one file. SOURCE is a source tree, a wheel or a requirement of pip."""
+    click.echo(make_bundle(source, [extra for extra in extras.split(",") if extra], to))
 
 
 def read_inventory(inventory: Path) -> Mapping[str, Any]:
