@@ -21,21 +21,21 @@ Plan = Mapping[str, Any]
 
 
 def wait_ready(plan: Plan, seconds: float, fetch: Callable[[Plan], str]) -> dict[str, Any]:
-    """Ask until every agent of a plan is ready, or the time is up: `waiting` says what is missing, `versions` who runs.
+    """Ask until every agent of a plan is ready, or the time is up: `waiting` says what is missing, `releases` who runs.
 
     `fetch` gives the metrics of an agent, or raises OSError.
     """
     deadline = time.monotonic() + seconds
     while True:
-        waiting, versions = _look(plan, fetch)
+        waiting, releases = _look(plan, fetch)
         if not waiting or time.monotonic() >= deadline:
-            return {"waiting": waiting, "versions": versions}
+            return {"waiting": waiting, "releases": releases}
         time.sleep(POLL_SECONDS)
 
 
 def _look(plan: Plan, fetch: Callable[[Plan], str]) -> tuple[list[str], dict[str, str]]:
     waiting: list[str] = []
-    versions: dict[str, str] = {}
+    releases: dict[str, str] = {}
     for agent in plan["agents"]:
         try:
             text = fetch(agent)
@@ -43,8 +43,8 @@ def _look(plan: Plan, fetch: Callable[[Plan], str]) -> tuple[list[str], dict[str
             waiting.append(f"{agent['name']} does not answer.")
         else:
             waiting.extend(missing(agent, text))
-            versions[agent["name"]] = version(text)
-    return waiting, versions
+            releases[agent["name"]] = release(text)
+    return waiting, releases
 
 
 def fetch_metrics(agent: Plan) -> str:
@@ -69,9 +69,9 @@ def missing(agent: Plan, text: str) -> Iterator[str]:
         yield f"{agent['name']}: its metrics port is that of {', '.join(sorted(names)) or 'something else'}."
 
 
-def version(text: str) -> str:
-    """The version of the agent that gave these metrics."""
-    return next((labels["version"] for labels, _ in _samples(text, "openportal_build_info")), "unknown")
+def release(text: str) -> str:
+    """The release of the agent that gave these metrics."""
+    return next((labels["release"] for labels, _ in _samples(text, "openportal_build_info")), "unknown")
 
 
 def _samples(text: str, name: str) -> list[tuple[Mapping[str, str], float]]:

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import click
 
 from openportal.cli import drawing
 from openportal.cli.bundle import make_bundle
+from openportal.cli.probe import try_jobs
 from openportal.cli.readiness import fetch_metrics, wait_ready
 from openportal.cli.settings import Word
 from openportal.cli.site import Host
@@ -27,6 +29,7 @@ from openportal.paddington.files import FILE_BYTES_MAX
 FOLDER = Path("/etc/openportal")
 BOX = Path("/run/openportal/box")
 READY_SECONDS = 30.0
+OLD_KEY_LIFE = timedelta(days=1)
 EXIT_NOT_READY = 1
 PATH = click.Path(path_type=Path)
 
@@ -125,12 +128,31 @@ def accept(folder: Path, box: Path) -> None:
 
 
 @site.command(cls=Word)
+@_FOLDER
+def rotate(folder: Path) -> None:
+    """A new key for each bridge of this host; the one it has is good for another day."""
+    host = Host(folder, read_json(), BOX)
+    answer({"changed": host.rotate_bridges(datetime.now(UTC).replace(microsecond=0) + OLD_KEY_LIFE)})
+
+
+@site.command(cls=Word)
 @click.option("--seconds", type=float, default=READY_SECONDS, show_default=True, help="How long to wait.")
 def ready(seconds: float) -> None:
     """Wait until the agents of this host run and are linked with all their peers; exit code 1 if they are not."""
     found = wait_ready(read_json(), seconds, fetch_metrics)
     answer({"changed": False, **found})
     sys.exit(EXIT_NOT_READY if found["waiting"] else 0)
+
+
+@site.command("try", cls=Word)
+@_FOLDER
+@click.option("--seconds", type=float, default=READY_SECONDS, show_default=True, help="How long each job may take.")
+def try_(folder: Path, seconds: float) -> None:
+    """Send a job that changes nothing from each bridge of this host to every instance; exit code 1 if one fails."""
+    jobs = try_jobs(read_json(), folder, seconds)
+    waiting = [f"{job['path']}: {job['failed']}." for job in jobs if job["failed"]]
+    answer({"changed": False, "jobs": jobs, "waiting": waiting})
+    sys.exit(EXIT_NOT_READY if waiting else 0)
 
 
 def read_json() -> Any:

@@ -18,6 +18,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from openportal.paddington.invite import Invite, new_key
 
 HEADER = "# Written by the rollout: what is changed here is undone by the next one.\n"
 FINGERPRINT_BYTES = 16
+OLD_KEY_ID = "before"  # of the key that a bridge had before its last rotation
 SIDES = {"clients": "listener", "servers": "dialler"}
 
 Plan = Mapping[str, Any]
@@ -93,6 +95,17 @@ class Host:
         if not check:
             write_private(path, text.encode())
         return True
+
+    def rotate_bridges(self, until: datetime) -> list[str]:
+        """A new key for each bridge; the one it had is good until then. Returns the names of the bridges."""
+        bridges = [agent for agent in self.plan["agents"] if agent["agent"] == "Bridge"]
+        for agent in bridges:
+            path = self.path(agent["name"])
+            with exclusive(self.folder):
+                wanted = with_new_key(self._held(path), until)
+                write_private(path, (HEADER + tomlkit.dumps(wanted)).encode())
+            self._write_client_file(agent, wanted, check=False)
+        return [agent["name"] for agent in bridges]
 
     # --- introductions ------------------------------------------------------------------------------------------------
 
@@ -188,6 +201,14 @@ def _bridge_keys(held: Mapping[str, Any]) -> dict[str, Any]:
     bridge = held.get("bridge", {})
     more = {"keys": bridge["keys"]} if "keys" in bridge else {}
     return {"key": bridge.get("key", {"data": new_key().hex()}), **more}
+
+
+def with_new_key(held: Mapping[str, Any], until: datetime) -> dict[str, Any]:
+    """A bridge's file with a new key; the old one stays under another id, until it expires."""
+    bridge = held["bridge"]
+    old = {"id": OLD_KEY_ID, "data": bridge["key"]["data"], "expires": until}
+    others = [key for key in bridge.get("keys", []) if key["id"] != OLD_KEY_ID]
+    return {**held, "bridge": {**bridge, "key": {"data": new_key().hex()}, "keys": [*others, old]}}
 
 
 def declared(agent: Plan, side: str) -> list[Pair]:

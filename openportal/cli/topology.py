@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import Any
 
 from openportal.errors import ConfigError
-from openportal.paddington.config import DEFAULT_ZONE, DEFAULTS, check_name, check_zone
+from openportal.paddington.config import BRIDGE_HTTP_PORT, DEFAULT_ZONE, DEFAULTS, check_name, check_zone
 
 AGENTS_MAX = 1000
 LOOPBACK = "127.0.0.1"
@@ -63,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
 }
 LEAVES = ("account", "filesystem", "scheduler")
 ROOT_SYSTEMS = ("local", "directories")  # they make accounts, and directories that belong to others
+BRIDGE: Mapping[str, Any] = {"url": f"http://{LOOPBACK}:{BRIDGE_HTTP_PORT}/", "ip": LOOPBACK, "port": BRIDGE_HTTP_PORT}
 WORDS = ("kind", "host", "under", "system", "port", "metrics_port", "url", "settings", "client_file")
 
 
@@ -180,7 +181,7 @@ class Topology:
 
     def _bridge_port(self, member: Member) -> list[int]:
         table = member.settings.get("bridge", {})
-        return [int(table.get("port", 3000))] if member.kind == "bridge" else []
+        return [int(table.get("port", BRIDGE_HTTP_PORT))] if member.kind == "bridge" else []
 
     def _lonely(self) -> Iterator[str]:
         for member in self.members.values():
@@ -208,6 +209,18 @@ class Topology:
         """The agents of a host, by name."""
         return sorted((m for m in self.members.values() if m.host == host), key=lambda member: member.name)
 
+    def paths(self, bridge: Member) -> list[str]:
+        """The destinations that a bridge's jobs can have: from its portal down to each instance."""
+        return sorted({path for above, _ in bridge.under for path in self._down(above, "")})
+
+    def _down(self, name: str, path: str) -> Iterator[str]:
+        path = f"{path}.{name}" if path else name
+        if self.members[name].kind == "instance":
+            yield path
+        for pair in self.below(name):
+            if self.members[pair.dialler].kind in ("provider", "platform", "instance"):
+                yield from self._down(pair.dialler, path)
+
     def is_local(self, member: Member) -> bool:
         """Whether everybody who dials it is on its own host: then it listens there only."""
         return all(self.members[pair.dialler].host == member.host for pair in self.below(member.name))
@@ -233,6 +246,8 @@ class Topology:
             "metrics": {"ip": LOOPBACK, "port": member.metrics_port},
             **member.settings,
         }
+        if member.kind == "bridge":
+            tables["bridge"] = {**BRIDGE, **tables.get("bridge", {})}
         if member.system == SANDBOX:
             sandbox = {SANDBOX: f"{STATE_FOLDER}/{member.name}/sandbox"}
             tables["extras"] = {**sandbox, **tables.get("extras", {})}
@@ -242,6 +257,7 @@ class Topology:
             "service": service, "tables": tables,
             "clients": [self._client(member, pair) for pair in self.below(member.name)],
             "servers": [self._server(pair) for pair in member.pairs()],
+            "paths": self.paths(member) if member.kind == "bridge" else [],
         }  # fmt: skip
 
     def _client(self, member: Member, pair: Pair) -> dict[str, Any]:

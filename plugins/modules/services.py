@@ -15,6 +15,7 @@ author: OpenPortal in Python (@openportal)
 options:
   agents: {description: Names of the agents that are to run., type: list, elements: str, required: true}
   restart: {description: Restart these whatever their age., type: list, elements: str, default: []}
+  others: {description: Whether units of agents that are not listed are left alone., type: bool, default: false}
   folder: {description: Where the agents' files are., type: path, required: true}
   unit: {description: Name of the template unit, without C(@.service)., type: str, default: openportal-agent}
 """
@@ -45,6 +46,7 @@ from ansible.module_utils.basic import AnsibleModule
 SPEC = {
     "agents": {"type": "list", "elements": "str", "required": True},
     "restart": {"type": "list", "elements": "str", "default": []},
+    "others": {"type": "bool", "default": False},
     "folder": {"type": "path", "required": True},
     "unit": {"type": "str", "default": "openportal-agent"},
 }
@@ -98,7 +100,7 @@ def main():
     units, agents = Units(module), module.params["agents"]
     enabled = units.enabled()
     began = units.began(agents)
-    unwanted = sorted(enabled - set(agents))
+    unwanted = [] if module.params["others"] else sorted(enabled - set(agents))
     new = [agent for agent in agents if agent not in enabled]
     forced = set(module.params["restart"])
     stale = [a for a in agents if began[a] is None or a in forced or units.is_stale(a, began[a])]

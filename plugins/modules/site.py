@@ -42,7 +42,7 @@ SPEC = {
     "options": {"type": "list", "elements": "str", "default": []},
 }
 CHECKABLE = ("configure",)
-READ_ONLY = ("ready",)
+READ_ONLY = ("ready", "try")
 
 
 def main():

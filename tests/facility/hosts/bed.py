@@ -196,6 +196,12 @@ class Bed:
         known = f"UserKnownHostsFile={self.known_hosts}"
         return ("-i", str(self.key), "-o", known, "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes")
 
+    def put(self, name: str, file: Path, where: str) -> None:
+        """Copy a file of this machine to a host."""
+        command = ["ssh", *self.ssh_options, f"root@{self.addresses[name]}", f"cat > {where}"]
+        with file.open("rb") as content:
+            subprocess.run([*self.enter, *command], stdin=content, check=True)
+
     def ssh(self, name: str, command: str, stdin: str = "") -> str:
         """What a shell command prints on a host, as root. Raises RuntimeError with what it complained of."""
         done = self._ssh(name, command, stdin)
