@@ -23,6 +23,7 @@ ELSEWHERE = {
     "cli/oneshot.py": "test_cli_oneshot.py",
     "cli/openportal.py": "test_openportal_command.py",
     "cli/published.py": "test_published_env.py",
+    "cli/rollout.py": "test_rollout_commands.py",
     "errors.py": "test_docs.py",
     "grammar/awards.py": "test_award_details.py",
     "grammar/health.py": "test_health_documents.py",

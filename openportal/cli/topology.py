@@ -274,17 +274,21 @@ class Topology:
     def introductions(self, looks: Mapping[str, Mapping[str, Any]], anew: bool = False) -> list[dict[str, Any]]:
         """The pairs that do not share keys yet: `looks` is what each host holds, by host (see `site`).
 
-        Each with the host that invites, the host that is invited, and the box into which the invite is sealed. With
-        `anew`, every pair.
+        Each with the host that invites, the host that is invited, and the box into which the invite is sealed. A pair
+        of which a host was not looked at is left alone. With `anew`, also those that share keys.
         """
         found = []
         for pair in self.pairs():
             host, guest = self.members[pair.listener].host, self.members[pair.dialler].host
-            held, known = (looks.get(each, {}).get("pairs", {}).get(str(pair), {}) for each in (host, guest))
-            if anew or "listener" not in held or held["listener"] != known.get("dialler"):
-                box = looks.get(guest, {}).get("box")
-                found.append({"pair": str(pair), "host": host, "guest": guest, "box": box})
+            if host in looks and guest in looks and (anew or not _share_keys(pair, looks[host], looks[guest])):
+                found.append({"pair": str(pair), "host": host, "guest": guest, "box": looks[guest].get("box")})
         return found
+
+
+def _share_keys(pair: Pair, host: Mapping[str, Any], guest: Mapping[str, Any]) -> bool:
+    """Whether both ends of a pair have keys, and the same."""
+    held = host.get("pairs", {}).get(str(pair), {}).get("listener")
+    return held is not None and held == guest.get("pairs", {}).get(str(pair), {}).get("dialler")
 
 
 def is_address(text: object) -> bool:
