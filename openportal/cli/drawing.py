@@ -25,7 +25,8 @@ COLUMNS = ("bridge", "portal", "provider", "platform", "instance", "leaf")
 def text(topology: Topology) -> str:
     """The tree, from those that are under nobody."""
     tops = [member for member in topology.members.values() if not any(a in topology.members for a, _ in member.under)]
-    lines = [line for top in tops for line in _branch(topology, top, "", "", set())]
+    drawn: set[str] = set()
+    lines = [line for top in tops for line in _branch(topology, top, "", "", drawn)]
     width = max((len(line[0]) for line in lines), default=0)
     hosts = max((len(line[2]) for line in lines), default=0)
     return "\n".join(f"{a:{width}}  {kind:10}  {host:{hosts}}  {where}".rstrip() for a, kind, host, where in lines)

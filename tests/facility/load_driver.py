@@ -1,4 +1,4 @@
-"""The portal's software under load, with the published client: it asks for users, one after the other, until told to end.
+"""The portal's software at work, with the published client: it asks for users, one after the other, until told to end.
 
     python -I load_driver.py CLIENT-FILE DESTINATION STOP-FILE
 

@@ -1,4 +1,4 @@
-"""A site that runs, and what becomes of it: new releases and bad ones, new keys, reboots, lost and moved hosts, its end.
+"""A site that runs, and what becomes of it: releases, good and bad, new keys, reboots, lost and moved hosts, its end.
 
 The portal's software goes on asking for users meanwhile, with the published client. What it was promised must be there.
 """
@@ -50,7 +50,8 @@ class Site:
     @contextmanager
     def under_load(self) -> Iterator[list[dict[str, Any]]]:
         """The jobs that were accepted meanwhile; complete when the block has ended."""
-        words = f"rm -f /root/stop; /opt/client/bin/python -I /root/load.py {CLIENT_FILE} {CHAIN} /root/stop"
+        self.bed.ssh("portal", "rm -f /root/stop")
+        words = f"/opt/client/bin/python -I /root/load.py {CLIENT_FILE} {CHAIN} /root/stop"
         ssh = [*self.bed.enter, "ssh", *self.bed.ssh_options, f"root@{self.bed.addresses['portal']}", words]
         jobs: list[dict[str, Any]] = []
         with subprocess.Popen(ssh, stdout=subprocess.PIPE, text=True) as load:
@@ -82,8 +83,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle: Path, client_wheel: P
         bed.ssh("portal", "python3 -m venv /opt/client && /opt/client/bin/pip install -q --no-index /root/*.whl")
         found = Site(bed, Controller(bed, INVENTORIES / "three.yml", {}))
         found.of(OLD).play("ansible/site.yml")
-        with found.under_load() as jobs:
-            pass
         yield found
 
 
