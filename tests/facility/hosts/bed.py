@@ -82,6 +82,7 @@ class Bed:
         self.stop(list(self._running))
         subprocess.run(["ip", "netns", "delete", self.space], check=False)
         _remove_group(self._group())
+        shutil.rmtree(self.folder / "hosts", ignore_errors=True)  # hundreds of megabytes that nobody looks at again
 
     def _make_network(self) -> None:
         subprocess.run(["ip", "netns", "add", self.space], check=True)
