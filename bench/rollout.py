@@ -22,7 +22,8 @@ from tests.facility.hosts.bed import Bed
 HOSTS = ("portal", "site", "node")
 FACILITIES = 10
 PORTS_APART = 20
-PORTS = dict(
+NAMES = ("brics", "bridge", "aip1", "clusters", "shared", "acct", "fs", "slurm")
+PORTS = {name: 8040 + number for number, name in enumerate(NAMES)}
     zip(("brics", "bridge", "aip1", "clusters", "shared", "acct", "fs", "slurm"), range(8040, 8048), strict=True)
 )
 
