@@ -24,8 +24,6 @@ FACILITIES = 10
 PORTS_APART = 20
 NAMES = ("brics", "bridge", "aip1", "clusters", "shared", "acct", "fs", "slurm")
 PORTS = {name: 8040 + number for number, name in enumerate(NAMES)}
-    zip(("brics", "bridge", "aip1", "clusters", "shared", "acct", "fs", "slurm"), range(8040, 8048), strict=True)
-)
 
 
 def many(declared: dict[str, Any], count: int) -> dict[str, Any]:
