@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.facility.hosts.root import debian_root, install_tools
+from tests.facility.hosts.root import DEBIAN, Root, install_tools
 
 NETWORK = "10.87.0"
 FIRST_ADDRESS = 11
@@ -49,15 +49,15 @@ wait
 
 
 class Bed:
-    """Hosts by name. `binds` are folders of this machine that every host sees, read only."""
+    """Hosts by name; `roots` are the disks of those that do not begin with the plain one."""
 
-    def __init__(self, folder: Path, hosts: Sequence[str], binds: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, folder: Path, hosts: Sequence[str], roots: Mapping[str, Root] | None = None) -> None:
         self.folder = folder
         self.space = f"opf{os.getpid()}"
         self.addresses = {name: f"{NETWORK}.{FIRST_ADDRESS + number}" for number, name in enumerate(hosts)}
         self.key = folder / "key"
         self.known_hosts = folder / "known_hosts"
-        self._binds = [f"--bind-ro={here}:{there}" for there, here in (binds or {}).items()]
+        self._roots = {name: (roots or {}).get(name, DEBIAN) for name in hosts}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     # --- the whole ----------------------------------------------------------------------------------------------------
@@ -65,7 +65,8 @@ class Bed:
     def __enter__(self) -> Bed:
         install_tools()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._root = debian_root()
+        for root in set(self._roots.values()):
+            root.folder()
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         try:
             self._make_network()
@@ -171,7 +172,7 @@ class Bed:
     def _boot(self, name: str) -> subprocess.Popen[bytes]:
         group = f"{self.space}/{name}"
         inside = ["unshare", "--mount", "--propagation", "private", "bash", "-c", RUN, "bash"]
-        words = [self.host(name), self._root, group, name, *self._binds]
+        words = [self.host(name), self._roots[name].folder(), group, name]
         command = ["setpriv", "--pdeathsig", "TERM", *self.enter, *inside, *words]
         with (self.host(name) / "console.log").open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

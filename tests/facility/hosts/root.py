@@ -1,7 +1,8 @@
-"""The disk that every test host begins with: a small Debian 12 with systemd and sshd, made once and kept.
+"""The disks that test hosts begin with: a small Debian with systemd and sshd, made once and kept.
 
-It lies below `~/.cache/openportal/roots/`, named after what is in it, and is only ever read: each host writes into an
-overlay of its own. Nothing on it is of this project; a host starts as bare as one that a site would hand over.
+They lie below `~/.cache/openportal/roots/`, named after what is in them, and are only ever read: each host writes into
+an overlay of its own. Nothing on them is of this project; a host starts as bare as one that a site would hand over.
+Hosts reach no package archive, so what a role would install of the distribution is there already, and not set up.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-SUITE = "bookworm"
-PACKAGES = (
+BARE = (
     "systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo", "iproute2", "procps",
     "ca-certificates", "python3", "python3-venv", "python3-apt",
+)  # fmt: skip
+SLURM = (
+    "slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurmrestd", "slurm-wlm-mysql-plugin", "slurm-wlm-jwt-plugin",
+    "munge", "mariadb-server",
 )  # fmt: skip
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client"}
 MASKED = (
@@ -26,6 +31,7 @@ MASKED = (
 )  # fmt: skip
 SSHD = "UseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
 STAMP = ".made"
+SERVICES = ("munge", "slurmctld", "slurmd", "slurmdbd", "slurmrestd", "mariadb")
 
 
 def cache_folder() -> Path:
@@ -42,10 +48,29 @@ def install_tools() -> None:
         subprocess.run([*apt, "install", "-qy", "--no-install-recommends", *missing], check=True)
 
 
-def debian_root() -> Path:
-    """The folder of the disk; made first (a minute or two) if it is not there or was not finished."""
-    wanted = hashlib.sha256(repr((SUITE, PACKAGES, MASKED, SSHD)).encode()).hexdigest()[:12]
-    return made_once(cache_folder() / f"{SUITE}-{wanted}", _make)
+@dataclass(frozen=True)
+class Root:
+    """A disk: a release of Debian, and what is on it beside what every host has."""
+
+    suite: str
+    packages: tuple[str, ...] = ()
+
+    def folder(self) -> Path:
+        """Where it is; made first (a minute or two) if it is not there or was not finished."""
+        parts = repr((self, BARE, MASKED, SSHD)).encode()
+        name = f"{self.suite}-{hashlib.sha256(parts).hexdigest()[:12]}"
+        return made_once(cache_folder() / name, self._make)
+
+    def _make(self, root: Path) -> None:
+        install_tools()
+        include = f"--include={','.join((*BARE, *self.packages))}"
+        command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", include, self.suite, str(root)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        _make_bare(root)
+
+
+DEBIAN = Root("bookworm")
+WITH_SLURM = Root("trixie", SLURM)  # 24.11; that of bookworm answers no REST call that counts
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -60,17 +85,17 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _make(root: Path) -> None:
-    install_tools()
-    include = f"--include={','.join(PACKAGES)}"
-    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", include, SUITE, str(root)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+def _make_bare(root: Path) -> None:
+    """What makes the disk one of a test host, and takes off it what must not be the same on two."""
     (root / "etc/ssh/sshd_config.d/tests.conf").write_text(SSHD)
     (root / "etc/machine-id").write_text("")
-    for key in (root / "etc/ssh").glob("ssh_host_*"):  # each host has its own
-        key.unlink()
+    for key in (*(root / "etc/ssh").glob("ssh_host_*"), root / "etc/munge/munge.key"):
+        key.unlink(missing_ok=True)
     for name in ("etc/resolv.conf", "etc/hostname"):
         (root / name).unlink(missing_ok=True)
     systemctl = ["systemctl", f"--root={root}", "--quiet"]
     subprocess.run([*systemctl, "enable", "systemd-networkd.service"], check=True)
     subprocess.run([*systemctl, "mask", *MASKED], check=True)
+    for unit in SERVICES:
+        if (root / f"usr/lib/systemd/system/{unit}.service").exists():
+            subprocess.run([*systemctl, "disable", f"{unit}.service"], check=True)
