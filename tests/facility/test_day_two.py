@@ -150,16 +150,10 @@ def test_new_keys_for_everybody_without_losing_a_job(site: Site) -> None:
 
 def test_all_hosts_reboot_at_once(site: Site) -> None:
     with site.under_load() as jobs:
-        for host in ("site", "node"):  # the load runs on the third
-            site.bed.ssh(host, "systemctl reboot || true")
-        for host in ("site", "node"):
-            site.bed.wait_for(host)
+        site.bed.reboot(["site", "node"])  # the load runs on the third
         site.of(OLD).play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
-    for host in HOSTS:
-        site.bed.ssh(host, "systemctl reboot || true")
-    for host in HOSTS:
-        site.bed.wait_for(host)
+    site.bed.reboot(HOSTS)
     site.of(OLD).play("ansible/check.yml")
 
 

@@ -119,6 +119,22 @@ class Bed:
                 process.wait()
             _remove_group(self._group(name))
 
+    def reboot(self, names: Sequence[str]) -> None:
+        """Reboot these hosts, all at once, and wait until they let us in again."""
+        before = {name: self._boot_id(name) for name in names}
+        for name in names:
+            self._ssh(name, "systemctl reboot")
+        for name in names:
+            deadline = time.monotonic() + UP_SECONDS
+            while self._boot_id(name) in ("", before[name]):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{name} did not come back")
+                time.sleep(POLL_SECONDS)
+
+    def _boot_id(self, name: str) -> str:
+        """Another one after each boot; empty if the host does not answer."""
+        return self._ssh(name, "cat /proc/sys/kernel/random/boot_id").stdout
+
     def destroy(self, name: str) -> None:
         """Lose a host with all that was on its disk; `start` then makes a bare one, with another host key."""
         self.stop([name])
