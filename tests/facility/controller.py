@@ -63,10 +63,14 @@ class Controller:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Where the hosts are known from, and a home that holds what Ansible leaves behind."""
+        """Where the hosts are known from, and a home that holds what Ansible leaves behind.
+
+        Its connections are kept in there too: another bed has hosts with the same addresses.
+        """
         home = self.bed.folder / "home"
         home.mkdir(exist_ok=True)
         ssh = f"-o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile={self.bed.known_hosts}"
         own = {"ANSIBLE_SSH_ARGS": ssh, "ANSIBLE_PRIVATE_KEY_FILE": str(self.bed.key), "ANSIBLE_HOME": str(home)}
+        own["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(home / "cp")
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**os.environ, **own, "PATH": path, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
