@@ -10,6 +10,10 @@ hosts stay. Keys are made where an agent listens and travel once:
 
 So whoever carries the answers between the hosts sees fingerprints and sealed boxes, never a key. A pair whose
 fingerprints agree is left alone; one that was interrupted half way has two different ones and is introduced again.
+
+What an agent must know beyond that, such as the password of its directory service, comes beside the plan, under
+`secrets`, by agent and option. It is sealed in the agent's file with a password that is made on the host, which systemd
+hands to the agent as a credential.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import tomlkit
@@ -31,9 +36,12 @@ from openportal.errors import ConfigError, SecretError
 from openportal.paddington.config import parse, parse_toml
 from openportal.paddington.files import exclusive, read_text, write_private
 from openportal.paddington.invite import Invite, new_key
+from openportal.paddington.secretstore import looks_sealed, open_secret, seal_secret
 
 HEADER = "# Written by the rollout: what is changed here is undone by the next one.\n"
 FINGERPRINT_BYTES = 16
+PASSWORD_VARIABLE = "OPENPORTAL_PASSWORD"
+PASSWORD_BYTES = 32
 OLD_KEY_ID = "before"  # of the key that a bridge had before its last rotation
 SIDES = {"clients": "listener", "servers": "dialler"}
 
@@ -61,6 +69,7 @@ class Host:
             changed.append(name)
             if not check:
                 self.path(name).unlink()
+                self._password_file(name).unlink(missing_ok=True)
         return sorted(changed)
 
     def strangers(self) -> list[str]:
@@ -74,6 +83,7 @@ class Host:
         with nullcontext() if check else exclusive(self.folder):
             held = self._held(path)
             wanted = document(agent, held, {**keys_of(agent["name"], held), **keys})
+            wanted = self._with_secrets(agent["name"], wanted, held, check)
             changed = wanted != held
             if changed and not check:
                 text = HEADER + tomlkit.dumps(wanted)
@@ -83,6 +93,23 @@ class Host:
 
     def _held(self, path: Path) -> dict[str, Any]:
         return parse_toml(read_text(path), path) if path.exists() else {}
+
+    def _with_secrets(self, name: str, wanted: dict[str, Any], held: Mapping[str, Any], check: bool) -> dict[str, Any]:
+        """A file with its secrets: those that are told, sealed; or, where none are told, those that it holds."""
+        if "secrets" not in self.plan:
+            return with_sealed(wanted, held_secrets(held))
+        told: Mapping[str, str] = self.plan["secrets"].get(name, {})
+        if not told:
+            return wanted
+        path = self._password_file(name)
+        if not path.exists() and not check:
+            write_private(path, token_urlsafe(PASSWORD_BYTES).encode())
+        password = read_text(path) if path.exists() else token_urlsafe(PASSWORD_BYTES)
+        kept = held_secrets(held)
+        return with_sealed(wanted, {key: resealed(value, kept.get(key, ""), password) for key, value in told.items()})
+
+    def _password_file(self, name: str) -> Path:
+        return self.folder / f"{name}.password"
 
     def _write_client_file(self, agent: Plan, wanted: Mapping[str, Any], check: bool) -> bool:
         """The file that the portal's software loads, where the plan asks for one."""
@@ -179,11 +206,32 @@ def document(agent: Plan, held: Mapping[str, Any], keys: Mapping[Pair, Keys]) ->
             for peer, pair in zip(agent[side], declared(agent, side), strict=True)
             if pair in keys
         ]
-    if "encryption" in held.get("service", {}):
-        service["encryption"] = held["service"]["encryption"]
     if agent["agent"] == "Bridge":
         tables["bridge"] = {**tables.get("bridge", {}), **_bridge_keys(held)}
     return {"agent": agent["agent"], "service": service, **tables}
+
+
+def held_secrets(held: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a file that are sealed, if it says with what."""
+    extras = held.get("extras", {}) if "encryption" in held.get("service", {}) else {}
+    return {key: value for key, value in extras.items() if looks_sealed(value)}
+
+
+def with_sealed(wanted: dict[str, Any], sealed: Mapping[str, str]) -> dict[str, Any]:
+    """A file with these sealed options, and with what they are sealed with."""
+    if not sealed:
+        return wanted
+    service = {**wanted["service"], "encryption": {"Environment": {"key": PASSWORD_VARIABLE}}}
+    return {**wanted, "service": service, "extras": {**wanted.get("extras", {}), **sealed}}
+
+
+def resealed(secret: str, held: str, password: str) -> str:
+    """A secret, sealed; as it is sealed already, if that opens to the same."""
+    try:
+        same = looks_sealed(held) and open_secret(held, password) == secret
+    except SecretError:
+        same = False
+    return held if same else seal_secret(secret, password)
 
 
 def _plain(peer: Plan) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The controller needs the Python package `openportal-agents[rollout]` in the envi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -37,6 +37,22 @@ def introductions(
     return declared(agents, hostvars).introductions(looks, anew)
 
 
+def units(agents: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
+    """The units of agents of a plan, each with the files that it is started with."""
+    template = "/etc/systemd/system/openportal-agent@"
+    return [
+        {
+            "name": f"openportal-agent@{agent['name']}.service",
+            "files": [
+                f"{template}.service",
+                f"{template}{agent['name']}.service.d/agent.conf",
+                f"{folder}/{agent['name']}.toml",
+            ],
+        }
+        for agent in agents
+    ]
+
+
 def declared(agents: object, hostvars: Mapping[str, Any]) -> Topology:
     """The topology. Raises AnsibleFilterError with every mistake and a drawing of what is said."""
     if NOT_THERE is not None:
@@ -64,4 +80,4 @@ class FilterModule:
     """The filters by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"plan": plan, "drawing": text_drawing, "introductions": introductions}
+        return {"plan": plan, "drawing": text_drawing, "introductions": introductions, "units": units}

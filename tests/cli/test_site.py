@@ -14,6 +14,7 @@ from openportal.cli.site import HEADER, Host
 from openportal.cli.topology import Topology
 from openportal.errors import ConfigError, SecretError
 from openportal.paddington.config import load
+from openportal.paddington.secretstore import secret_of
 from tests.cli.sites import ADDRESSES, SITE, changed
 from tests.facility.secrets_seen import secrets_in
 
@@ -224,3 +225,55 @@ def test_a_new_key_for_a_bridge_leaves_the_old_one_for_a_while(site: Site) -> No
     assert tomllib.loads((site.folder / "client.toml").read_text())["key"]["data"] == new.keys[0].key.hex()
     site.hosts["p"].rotate_bridges(until)
     assert [key.id for key in load(site.hosts["p"].path("bridge")).bridge.keys] == ["default", "before"]  # type: ignore[union-attr]
+
+
+# --- secrets of agents ------------------------------------------------------------------------------------------------
+
+
+def with_secrets(site: Site, secrets: Mapping[str, Any]) -> Host:
+    """The host of the leaves, told these secrets."""
+    host = site.hosts["n"]
+    return Host(host.folder, {**host.plan, "secrets": secrets}, host.box)
+
+
+def opened(host: Host) -> str | None:
+    config = load(host.path("acct"))
+    return secret_of(config, "password", {"OPENPORTAL_PASSWORD": (host.folder / "acct.password").read_text()})
+
+
+def test_a_secret_is_sealed_in_the_file_of_its_agent_alone(site: Site) -> None:
+    host = with_secrets(site, {"acct": {"password": "very secret"}, "stranger": {"x": "y"}})
+    assert host.configure(check=True) == ["acct", "fs"]
+    assert list(host.folder.iterdir()) == []
+    assert host.configure() == ["acct", "fs"]
+    assert opened(host) == "very secret"
+    assert host.configure() == []
+    assert [path for path in host.folder.iterdir() if b"very secret" in path.read_bytes()] == []
+    assert sorted(path.name for path in host.folder.iterdir()) == ["acct.password", "acct.toml", "fs.toml"]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in host.folder.iterdir())
+
+
+def test_a_secret_that_changes_is_sealed_anew(site: Site) -> None:
+    with_secrets(site, {"acct": {"password": "old"}}).configure()
+    host = with_secrets(site, {"acct": {"password": "new"}})
+    assert host.configure(check=True) == ["acct"]
+    assert host.configure() == ["acct"]
+    assert opened(host) == "new"
+    (host.folder / "acct.password").write_text("another password")
+    assert host.configure() == ["acct"]
+    assert opened(host) == "new"
+
+
+def test_an_introduction_leaves_secrets_alone(site: Site) -> None:
+    """It is told none, which is not the same as that there are none."""
+    host = with_secrets(site, {"acct": {"password": "very secret"}})
+    host.configure()
+    site.roll_out(anew=True)
+    assert opened(host) == "very secret"
+    assert host.configure() == []
+
+
+def test_secrets_that_are_no_more_are_taken_out(site: Site) -> None:
+    with_secrets(site, {"acct": {"password": "old"}}).configure()
+    assert with_secrets(site, {}).configure() == ["acct"]
+    assert "password" not in site.hosts["n"].path("acct").read_text()

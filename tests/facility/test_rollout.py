@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from openportal.paddington.secretstore import open_secret
 from tests.facility.controller import INVENTORIES, Controller, Run
 from tests.facility.hosts.bed import Bed
 from tests.facility.secrets_seen import ProcessList, open_files, secrets_in, spellings
@@ -24,6 +25,7 @@ HOSTS = ("portal", "site", "node")
 CHAIN = "brics.aip1.clusters.shared"
 ROOT_AGENTS = ("acct", "fs")
 EXPOSURE_MAX = 2.5
+CANARY = "canary-7c1f0c6b2d9e"
 CLIENT = f"""
 import openportal
 openportal.load_config("/etc/openportal-client/client.toml")
@@ -128,7 +130,14 @@ def secrets(rollout: Rollout) -> set[bytes]:
     files = [file for host in HOSTS for file in (rollout.bed.disk(host) / "etc/openportal").glob("*.toml")]
     found = {key for file in files for key in secrets_in(tomllib.loads(file.read_text()))}
     assert len(found) == 7 * 2 + 1  # two for each pair, and the bridge's
-    return {spelling for key in found for spelling in spellings(key)}
+    return {spelling for key in (*found, CANARY) for spelling in spellings(key)}
+
+
+def test_an_agent_is_handed_what_opens_its_secrets(rollout: Rollout) -> None:
+    folder = "/run/credentials/openportal-agent@slurm.service"
+    password = rollout.bed.ssh("node", f"cat {folder}/OPENPORTAL_PASSWORD")
+    sealed = tomllib.loads(rollout.bed.ssh("node", f"cat {folder}/agent.toml"))["extras"]["token"]
+    assert open_secret(sealed, password) == CANARY
 
 
 def test_both_ends_of_a_pair_have_its_keys(rollout: Rollout) -> None:
