@@ -122,7 +122,8 @@ def test_another_release_and_back_without_losing_a_job(site: Site) -> None:
         assert_nothing_lost(site, jobs)
         assert [site.releases(host) for host in HOSTS] == [{version}] * len(HOSTS)
         assert site.of(version).play("ansible/site.yml").changed == UNCHANGED
-        assert (site.bed.disk("node") / "opt/openportal/releases" / other).exists()
+        kept = {path.name for path in (site.bed.disk("node") / "opt/openportal/releases").iterdir()}
+        assert kept == {version, other}
 
 
 @pytest.mark.usefixtures("releases")
