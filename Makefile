@@ -3,12 +3,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-systems test-long lint clean
+.PHONY: demo test test-systems test-facility test-long bundle lint clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml
 	python3 -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[agents,postgresql,test,fuzz,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[agents,postgresql,rollout,test,fuzz,dev,rollout-dev]'
 	touch $@
 
 demo: $(STAMP)
@@ -18,13 +18,22 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/ansible-lint --offline --strict -q
+
+# A release for hosts that reach no package index: dist/openportal-agents-<version>-bundle.tar
+bundle: $(STAMP)
+	$(VENV)/bin/openportal bundle . --to dist
 
 test: $(STAMP)
-	@.ci/timed 'make test' 35 sh -c '$(MAKE) --no-print-directory lint && $(VENV)/bin/pytest -q -m "not long"'
+	@.ci/timed 'make test' 35 sh -c '$(MAKE) --no-print-directory lint && $(VENV)/bin/pytest -q -m "not long and not facility and (not systems or smoke)"'
+
+# Whole facilities on systemd hosts in network namespaces, as root: rolled out, upgraded, rotated, broken and mended.
+test-facility: $(STAMP)
+	@.ci/timed 'make test-facility' 30 $(VENV)/bin/pytest -q -m "facility or smoke" tests/facility
 
 # Everything that needs a real system; those that are not at hand are built first (minutes).
 test-systems: $(STAMP)
-	@.ci/timed 'make test-systems' 60 $(VENV)/bin/pytest -q -m "systems and not long"
+	@.ci/timed 'make test-systems' 30 $(VENV)/bin/pytest -q -m "systems and not long and not facility" tests/systems tests/faults
 
 # Hours of the same: more worlds, more kills.
 test-long: $(STAMP)

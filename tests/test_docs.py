@@ -59,7 +59,7 @@ from openportal.templemeads.metrics import Collector
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
-OURS = (DOCS / "run-a-site.md", *sorted((DOCS / "reference").glob("*.md")))
+OURS = (DOCS / "run-a-site.md", DOCS / "operate.md", *sorted((DOCS / "reference").glob("*.md")))
 LINE_MAX_CHARACTERS = 125
 REFERENCE = ("verbs", "commands", "configuration", "metrics", "http-api", "events", "errors")
 

@@ -66,6 +66,7 @@ ELSEWHERE = {
     "cli/reconcile.py": "test_slurm_reconcile.py",
     "cli/scheduler.py": "test_scheduler_part.py",
     "cli/slurm_reports.py": "test_slurm_operators.py",
+    "cli/rollout.py": "test_rollout_commands.py",
     "errors.py": "test_docs.py",
     "grammar/awards.py": "test_award_details.py",
     "grammar/health.py": "test_health_documents.py",

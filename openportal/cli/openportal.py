@@ -17,6 +17,7 @@ from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
 from openportal.cli.job_read import job
 from openportal.cli.ledger_read import ledger
+from openportal.cli.rollout import bundle, site, topology
 from openportal.cli.settings import Word
 from openportal.cli.status import status
 
@@ -36,6 +37,8 @@ for command in job_change.COMMANDS:
 main.add_command(status)
 main.add_command(ledger)
 main.add_command(job)
+for command in (topology, bundle, site):
+    main.add_command(command)
 
 
 # --- facilities -------------------------------------------------------------------------------------------------------

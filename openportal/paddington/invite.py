@@ -61,7 +61,7 @@ class Invite:
 
     @classmethod
     def parse(cls, text: str, where: Path) -> Invite:
-        """The invite in a file's text. Raises ConfigError."""
+        """The invite in a text that came from `where`. Raises ConfigError."""
         data = parse_toml(text, where)
         try:
             invite: Invite = validated(_FILE, data)

@@ -15,7 +15,8 @@ another implementation may not open it, and we may not open theirs (that is a Se
 Therefore v0 is the default for writing, so that a file can be handed to today's agents and back; `secret --form v1`
 writes v1 where only this implementation reads the file.
 
-The password is the value of an environment variable (`encryption --environment VARIABLE`), or the agent's own name
+The password is the value of an environment variable (`encryption --environment VARIABLE`); if that is not set, of the
+credential of that name which systemd hands to the service (`LoadCredential`). Or it is the agent's own name
 (`encryption --simple`), which hides a secret from a glance and no more. No error holds a password or a secret.
 """
 
@@ -25,6 +26,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from argon2.low_level import Type, hash_secret_raw
@@ -38,6 +40,7 @@ from nacl.exceptions import CryptoError
 
 from openportal.errors import SecretError
 from openportal.paddington.config import AgentConfig, Encryption
+from openportal.paddington.files import read_text
 
 Form = Literal["v0", "v1"]
 V1_PREFIX = "op-secret-v1:"
@@ -50,6 +53,7 @@ NONCE_BYTES = 24
 TAG_BYTES = 16
 KEY_BYTES = 32
 SECRET_BYTES_MAX = 64 * 1024
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # as systemd calls it
 
 
 def seal_secret(secret: str, password: str, form: Form = "v0") -> str:
@@ -104,10 +108,17 @@ def password_of(encryption: Encryption | None, agent: str, environ: Mapping[str,
     if encryption.scheme == "Simple":
         return agent
     variable = encryption.variable or ""
-    password = (os.environ if environ is None else environ).get(variable, "")
+    environ = os.environ if environ is None else environ
+    password = environ.get(variable) or _credential(environ.get(CREDENTIALS, ""), variable)
     if not password:
         raise SecretError(f"The environment variable {variable} must hold the password of the secrets; it is not set.")
     return password
+
+
+def _credential(folder: str, name: str) -> str:
+    """What systemd hands to a service as a credential of this name; empty if there is none."""
+    path = Path(folder, name)
+    return read_text(path).rstrip("\n") if folder and name and path.exists() else ""
 
 
 def secret_of(config: AgentConfig, key: str, environ: Mapping[str, str] | None = None) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from itertools import accumulate
 from typing import Any
 
@@ -29,6 +30,7 @@ from openportal.templemeads.health import (
 )
 from openportal.templemeads.stuck import stuck
 
+RELEASE = version("openportal-agents")  # ours; the other one is the network's
 MAX_REQUEST_BYTES = 8 * 1024
 REQUEST_MAX_SECONDS = 5.0
 MAX_CONNECTIONS = 32
@@ -76,8 +78,8 @@ class Collector:
 
     def _about(self) -> Iterator[Metric]:
         agent = self._agent
-        labels = {(agent.name, agent.role.agent_type, PROTOCOL_VERSION): 1.0}
-        yield gauges("build_info", "What runs here; always 1.", ("agent", "type", "version"), labels)
+        labels = {(agent.name, agent.role.agent_type, PROTOCOL_VERSION, RELEASE): 1.0}
+        yield gauges("build_info", "What runs here; always 1.", ("agent", "type", "version", "release"), labels)
         uptime = max(0.0, agent.clock() - self._control.started)
         yield gauge("uptime_seconds", "Time since the start.", uptime)
 

@@ -121,3 +121,13 @@ def test_limits() -> None:
 @pytest.mark.parametrize("text", ["", "0", "cafe", V1_PREFIX, "https://ipa.example.org", "0" * 83, "é" * 84, "0" * 85])
 def test_plain_values_do_not_look_sealed(text: str) -> None:
     assert not looks_sealed(text)
+
+
+def test_a_credential_of_systemd_stands_for_a_variable_that_is_not_set(tmp_path: Path) -> None:
+    encryption = Encryption("Environment", "V")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    with pytest.raises(SecretError, match="it is not set"):
+        password_of(encryption, "me", environ)
+    (tmp_path / "V").write_text("from systemd\n")
+    assert password_of(encryption, "me", environ) == "from systemd"
+    assert password_of(encryption, "me", {**environ, "V": "nearer"}) == "nearer"

@@ -1,0 +1,83 @@
+"""Filters around `openportal.cli.topology`: what an inventory says of a site's agents, and what follows from it.
+
+The controller needs the Python package `openportal-agents[rollout]` in the environment that Ansible runs in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    from openportal.cli import drawing
+    from openportal.cli.topology import Topology
+    from openportal.errors import ConfigError
+except ImportError as missing:
+    NOT_THERE: ImportError | None = missing
+else:
+    NOT_THERE = None
+
+
+def plan(agents: object, hostvars: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """What the agents of a host are to be."""
+    return declared(agents, hostvars).plan(host)
+
+
+def text_drawing(agents: object, hostvars: Mapping[str, Any]) -> list[str]:
+    """The lines of the drawing of a topology that is right."""
+    return drawing.text(declared(agents, hostvars)).splitlines()
+
+
+def introductions(
+    agents: object, hostvars: Mapping[str, Any], looks: Mapping[str, Any], anew: bool = False
+) -> list[dict[str, Any]]:
+    """The pairs of agents, both on hosts that were looked at, that have no keys in common yet; or all with `anew`."""
+    return declared(agents, hostvars).introductions(looks, anew)
+
+
+def units(agents: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
+    """The units of agents of a plan, each with the files that it is started with."""
+    template = "/etc/systemd/system/openportal-agent@"
+    return [
+        {
+            "name": f"openportal-agent@{agent['name']}.service",
+            "files": [
+                f"{template}.service",
+                f"{template}{agent['name']}.service.d/agent.conf",
+                f"{folder}/{agent['name']}.toml",
+            ],
+        }
+        for agent in agents
+    ]
+
+
+def declared(agents: object, hostvars: Mapping[str, Any]) -> Topology:
+    """The topology. Raises AnsibleFilterError with every mistake and a drawing of what is said."""
+    if NOT_THERE is not None:
+        raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {NOT_THERE}.")
+    try:
+        return Topology.declared(plain(agents), {host: address(host, hostvars[host]) for host in hostvars})
+    except ConfigError as error:
+        raise AnsibleFilterError(f"openportal_agents is refused, and no host was touched:\n{error}") from None
+
+
+def address(host: str, variables: Mapping[str, Any]) -> str:
+    return str(variables.get("openportal_address") or variables.get("ansible_host") or host)
+
+
+def plain(value: Any) -> Any:
+    """A value without Ansible's own types of text, table and list."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, str) else value
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"plan": plan, "drawing": text_drawing, "introductions": introductions, "units": units}

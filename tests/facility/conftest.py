@@ -1,0 +1,37 @@
+"""What tests of rollouts share: the release that is rolled out."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from openportal.cli.bundle import make_bundle
+from openportal.cli.published import cache_folder
+from tests.facility.controller import ROOT
+from tests.facility.hosts.root import made_once
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The tree as it is, packed as an operator packs it; made anew when a file of it has changed."""
+    files = [ROOT / "pyproject.toml", *sorted((ROOT / "openportal").rglob("*.py"))]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    folder = made_once(
+        cache_folder() / f"bundle-{digest}", lambda folder: str(make_bundle(str(ROOT), ["agents"], folder))
+    )
+    return next(folder.glob("*.tar"))
+
+
+@pytest.fixture(scope="session")
+def client_wheel() -> Path:
+    """The client that is on the package index."""
+    return next(made_once(cache_folder() / "client-0.94.0-wheel", _download_client).glob("*.whl"))
+
+
+def _download_client(folder: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    subprocess.run([*pip, "openportal==0.94.0"], check=True)

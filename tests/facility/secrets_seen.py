@@ -1,0 +1,73 @@
+"""Where a secret may have got to: what was printed, logged, shown in process lists, or lies open on a disk."""
+
+from __future__ import annotations
+
+import base64
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+PAUSE_SECONDS = 0.2
+KEY_DIGITS = 64
+
+
+def spellings(secret: str) -> set[bytes]:
+    """A secret as text, and if it is hexadecimal, as the bytes it stands for; each plain, in hex and in base64."""
+    plain = {secret.encode()}
+    if len(secret) == KEY_DIGITS:
+        plain.add(bytes.fromhex(secret))
+    found = set(plain)
+    for each in plain:
+        found |= {each.hex().encode(), each.hex().upper().encode()}
+        found |= {base64.b64encode(each).rstrip(b"="), base64.urlsafe_b64encode(each).rstrip(b"=")}
+    return found
+
+
+def secrets_in(table: object) -> Iterator[str]:
+    """Every key in a file of ours: the value of each `data`."""
+    if isinstance(table, Mapping):
+        for name, value in table.items():
+            if name == "data" and isinstance(value, str):
+                yield value
+            else:
+                yield from secrets_in(value)
+    elif isinstance(table, list):
+        for value in table:
+            yield from secrets_in(value)
+
+
+def open_files(folder: Path) -> Iterator[Path]:
+    """The files below a folder that any user of the machine can read, by their modes and those of the folders above."""
+    for path in sorted(folder.iterdir()):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) and mode & stat.S_IXOTH:
+            yield from open_files(path)
+        elif stat.S_ISREG(mode) and mode & stat.S_IROTH:
+            yield path
+
+
+class ProcessList:
+    """Remembers the command line of every process that it sees on this machine, its test hosts included."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> ProcessList:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(PAUSE_SECONDS):
+            for entry in Path("/proc").glob("[0-9]*"):
+                try:
+                    self.seen.add((entry / "cmdline").read_bytes())
+                except OSError:  # it has ended
+                    continue

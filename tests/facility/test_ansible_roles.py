@@ -1,0 +1,69 @@
+"""Every role says what it takes: its defaults, its argument specs and its README name the same variables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.facility.controller import ROOT
+
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+INVENTORIES = sorted(path for path in (ROOT / "inventories").iterdir() if path.is_dir())
+
+
+def specs(role: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    return found
+
+
+def defaults(role: Path) -> dict[str, Any]:
+    return yaml.safe_load((role / "defaults/main.yml").read_text()) or {}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_specs_are_those_of_the_defaults(role: Path) -> None:
+    for entry, spec in specs(role).items():
+        said = {name: option.get("default") for name, option in spec["options"].items()}
+        assert said == defaults(role), f"{role.name}, {entry}"
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_part_of_a_role_that_is_called_has_a_spec(role: Path) -> None:
+    texts = [path.read_text() for path in (ROOT / "ansible").rglob("*.yml")]
+    pattern = rf"name: openportal\.facility\.{role.name}\n\s+tasks_from: (\w+)\.yml"
+    called = {part for text in texts for part in re.findall(pattern, text)}
+    assert called <= set(specs(role))
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_readme_names_every_variable_with_its_default(role: Path) -> None:
+    text = (role / "README.md").read_text()
+    named = re.findall(rf"^\| `({role.name}_\w+)` \|", text, re.MULTILINE)
+    assert named == list(defaults(role))
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_variables_begin_with_the_name_of_their_role(role: Path) -> None:
+    assert [name for name in defaults(role) if not name.startswith(f"{role.name}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_variable_is_used(role: Path) -> None:
+    parts = [path for path in role.rglob("*") if path.is_file() and path.parent.name in ("tasks", "templates")]
+    text = "".join(path.read_text() for path in parts) + (role / "defaults/main.yml").read_text()
+    assert [name for name in defaults(role) if len(re.findall(rf"\b{name}\b", text)) < 2] == []
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda path: path.name)
+def test_inventories_are_right(inventory: Path) -> None:
+    """What people copy must be a topology that is accepted."""
+    from openportal.cli.rollout import of_inventory, read_inventory
+
+    topology = of_inventory(read_inventory(inventory))
+    bridges = [member for member in topology.members.values() if member.kind == "bridge"]
+    assert bridges
+    assert all(topology.paths(bridge) for bridge in bridges)

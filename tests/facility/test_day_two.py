@@ -1,0 +1,209 @@
+"""A site that runs, and what becomes of it: releases, good and bad, new keys, reboots, lost and moved hosts, its end.
+
+The portal's software goes on asking for users meanwhile, with the published client. What it was promised must be there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from openportal.cli.bundle import make_bundle
+from tests.facility.controller import INVENTORIES, ROOT, Controller
+from tests.facility.hosts.bed import Bed
+from tests.facility.secrets_seen import secrets_in
+
+pytestmark = [pytest.mark.systems, pytest.mark.facility]
+
+HOSTS = ("portal", "site", "node")
+CHAIN = "brics.aip1.clusters.shared"
+CLIENT_FILE = "/etc/openportal-client/client.toml"
+DRIVER = Path(__file__).with_name("load_driver.py")
+OLD, NEW, BAD = "0.1.0", "0.1.1", "0.1.2"
+JOBS_MIN = 5
+UNCHANGED = dict.fromkeys(HOSTS, 0)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The hosts of a running site, and who rolls out there."""
+
+    bed: Bed
+    controller: Controller
+
+    def of(self, version: str) -> Controller:
+        """The same site with another release declared."""
+        bundle = self.bed.folder / "dist" / f"openportal-agents-{version}-bundle.tar"
+        chosen = {"openportal_version": version, "openportal_bundle": str(bundle)}
+        return replace(self.controller, variables=chosen)
+
+    @contextmanager
+    def under_load(self) -> Iterator[list[dict[str, Any]]]:
+        """The jobs that were accepted meanwhile; complete when the block has ended."""
+        self.bed.ssh("portal", "rm -f /root/stop")
+        words = f"/opt/client/bin/python -I /root/load.py {CLIENT_FILE} {CHAIN} /root/stop"
+        ssh = [*self.bed.enter, "ssh", *self.bed.ssh_options, f"root@{self.bed.addresses['portal']}", words]
+        jobs: list[dict[str, Any]] = []
+        with subprocess.Popen(ssh, stdout=subprocess.PIPE, text=True) as load:
+            assert load.stdout is not None
+            try:
+                yield jobs
+            finally:
+                self.bed.ssh("portal", "touch /root/stop")
+                jobs.extend(json.loads(line) for line in load.stdout)
+
+    def keys(self) -> set[str]:
+        files = [file for host in HOSTS for file in (self.bed.disk(host) / "etc/openportal").glob("*.toml")]
+        return set(secrets_in([tomllib.loads(file.read_text()) for file in files]))
+
+    def releases(self, host: str) -> set[str]:
+        """What the processes of a host's agents are started from."""
+        text = self.bed.ssh(host, "ps -eo args | grep -o '/opt/openportal/releases/[^/]*/bin/op-' || true")
+        return {line.split("/")[4] for line in text.splitlines()}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, bundle: Path, client_wheel: Path) -> Iterator[Site]:
+    with Bed(tmp_path_factory.mktemp("bed"), HOSTS) as bed:
+        (bed.folder / "dist").mkdir()
+        shutil.copy(bundle, bed.folder / "dist")
+        bed.ssh("node", "mkdir /projects")
+        bed.put("portal", client_wheel, f"/root/{client_wheel.name}")
+        bed.put("portal", DRIVER, "/root/load.py")
+        bed.ssh("portal", "python3 -m venv /opt/client && /opt/client/bin/pip install -q --no-index /root/*.whl")
+        found = Site(bed, Controller(bed, INVENTORIES / "three.yml", {}))
+        found.of(OLD).play("ansible/site.yml")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def releases(site: Site) -> None:
+    """A newer release, and one whose leaves do not start."""
+    for version, spoil in ((NEW, ""), (BAD, '\nraise RuntimeError("this release is bad")\n')):
+        tree = site.bed.folder / f"tree-{version}"
+        shutil.copytree(ROOT / "openportal", tree / "openportal", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("README.md", "LICENSE"):
+            shutil.copy(ROOT / name, tree)
+        project = (ROOT / "pyproject.toml").read_text()
+        (tree / "pyproject.toml").write_text(project.replace(f'version = "{OLD}"', f'version = "{version}"', 1))
+        with (tree / "openportal/cli/leaves.py").open("a") as leaves:
+            leaves.write(spoil)
+        make_bundle(str(tree), ["agents"], site.bed.folder / "dist")
+
+
+def assert_nothing_lost(site: Site, jobs: list[dict[str, Any]]) -> None:
+    """Every job that was accepted was completed, and what it was to make is there."""
+    assert len(jobs) >= JOBS_MIN
+    assert {job["state"] for job in jobs} == {"complete"}, [job for job in jobs if job["state"] != "complete"]
+    users = {job["instruction"].split()[1].removesuffix(".brics") for job in jobs}
+    there = {line.partition(":")[0] for line in site.bed.ssh("node", "getent passwd").splitlines()}
+    assert users - there == set()
+
+
+@pytest.mark.usefixtures("releases")
+def test_another_release_and_back_without_losing_a_job(site: Site) -> None:
+    refused = site.of(NEW).try_play("ansible/site.yml")
+    assert refused.code != 0
+    assert f"{OLD} is installed here and {NEW} is declared: run upgrade.yml" in " ".join(refused.output.split())
+    for version, other in ((NEW, OLD), (OLD, NEW)):
+        with site.under_load() as jobs:
+            site.of(version).play("ansible/upgrade.yml")
+            site.of(version).play("ansible/check.yml")
+        assert_nothing_lost(site, jobs)
+        assert [site.releases(host) for host in HOSTS] == [{version}] * len(HOSTS)
+        assert site.of(version).play("ansible/site.yml").changed == UNCHANGED
+        kept = {path.name for path in (site.bed.disk("node") / "opt/openportal/releases").iterdir()}
+        assert kept == {version, other}
+
+
+@pytest.mark.usefixtures("releases")
+def test_a_bad_release_is_taken_back_where_it_fails_first(site: Site) -> None:
+    with site.under_load() as jobs:
+        run = site.of(BAD).try_play("ansible/upgrade.yml", "-e", "openportal_agent_ready_seconds=8")
+    assert run.code != 0
+    assert f"did not become ready with {BAD} and run {OLD} again" in " ".join(run.output.split())
+    assert_nothing_lost(site, jobs)
+    assert [site.releases(host) for host in HOSTS] == [{OLD}] * len(HOSTS)
+    site.of(OLD).play("ansible/check.yml")
+
+
+def test_new_keys_for_everybody_without_losing_a_job(site: Site) -> None:
+    before = site.keys()
+    with site.under_load() as jobs:
+        site.of(OLD).play("ansible/rotate.yml")
+        site.of(OLD).play("ansible/check.yml")
+    assert_nothing_lost(site, jobs)
+    after = site.keys()
+    assert len(before & after) == 1  # the bridge's, for another day
+    assert len(after) == len(before) + 1
+    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
+
+
+def test_all_hosts_reboot_at_once(site: Site) -> None:
+    with site.under_load() as jobs:
+        site.bed.reboot(["site", "node"])  # the load runs on the third
+        site.of(OLD).play("ansible/check.yml")
+    assert_nothing_lost(site, jobs)
+    site.bed.reboot(HOSTS)
+    site.of(OLD).play("ansible/check.yml")
+
+
+def test_a_rollout_of_some_hosts_or_some_steps_changes_nothing(site: Site) -> None:
+    one = site.of(OLD).play("ansible/site.yml", "--limit", "node,localhost")
+    assert one.changed == {"node": 0}
+
+
+def test_a_lost_host_comes_back_bare_and_is_introduced_again(site: Site) -> None:
+    site.bed.destroy("site")
+    site.bed.start(["site"])
+    run = site.of(OLD).play("ansible/site.yml")
+    assert run.changed["site"] > 0
+    site.of(OLD).play("ansible/check.yml")
+    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
+
+
+def test_an_agent_moves_to_another_host(site: Site, tmp_path: Path) -> None:
+    declared = yaml.safe_load((INVENTORIES / "three.yml").read_text())
+    declared["all"]["vars"]["openportal_agents"]["slurm"]["host"] = "site"
+    inventory = tmp_path / "moved.yml"
+    inventory.write_text(yaml.safe_dump(declared))
+    moved = replace(site.of(OLD), inventory=inventory)
+    moved.play("ansible/site.yml")
+    moved.play("ansible/check.yml")
+    assert "op-slurm" in site.bed.ssh("site", "ps -eo args")
+    assert "op-slurm" not in site.bed.ssh("node", "ps -eo args")
+    assert not (site.bed.disk("node") / "etc/openportal/slurm.toml").exists()
+    assert moved.play("ansible/site.yml").changed == UNCHANGED
+
+
+def test_a_wrong_topology_is_refused_before_anything_is_touched(site: Site, tmp_path: Path) -> None:
+    declared = yaml.safe_load((INVENTORIES / "three.yml").read_text())
+    declared["all"]["vars"]["openportal_agents"]["acct"]["under"] = "nobody"
+    inventory = tmp_path / "wrong.yml"
+    inventory.write_text(yaml.safe_dump(declared))
+    run = replace(site.of(OLD), inventory=inventory).try_play("ansible/site.yml")
+    assert run.code != 0
+    assert "acct: there is no agent 'nobody' for it to be under." in run.output
+    assert set(run.recap) == {"localhost"}
+
+
+def test_the_agents_are_removed_and_the_record_stays(site: Site) -> None:
+    site.of(OLD).play("ansible/remove.yml")
+    for host in HOSTS:
+        assert "/op-" not in site.bed.ssh(host, "ps -eo args")
+        assert not any((site.bed.disk(host) / folder).is_dir() for folder in ("etc/openportal", "opt/openportal"))
+    assert list((site.bed.disk("portal") / "var/lib/openportal/brics").rglob("ledger.sqlite"))
+    again = site.of(OLD).play("ansible/remove.yml")
+    assert again.changed == UNCHANGED
+    site.of(OLD).play("ansible/site.yml")
+    site.of(OLD).play("ansible/check.yml")
