@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import sqlite3
@@ -32,6 +31,7 @@ from typing import Any
 import uvloop
 
 from openportal.cli.facility import CHAIN, HOST, MEMBERS, Facility, Member
+from openportal.signing import signed_headers
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -52,14 +52,11 @@ class Connection:
 
     async def post(self, function: str, body: Any) -> Any:
         text = json.dumps(body)
-        date, nonce = formatdate(usegmt=True), str(uuid.uuid4())
-        fields = ["openportal-sig-v2", "post", "application/json", date, function, text, nonce]
-        canonical = "\n".join(f"{len(f.encode())}:{f}" for f in fields)
-        mac = hashlib.blake2b(json.dumps(canonical).encode(), key=self._key, digest_size=32).hexdigest()
+        signed = signed_headers(self._key, "post", function, text, formatdate(usegmt=True), str(uuid.uuid4()))
+        head = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
         self._writer.write(
-            f"POST /{function} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
-            f"authorization: OpenPortal {mac}\r\ndate: {date}\r\nx-nonce: {nonce}\r\n"
-            f"x-openportal-signature-version: 2\r\ncontent-length: {len(text)}\r\n\r\n{text}".encode()
+            f"POST /{function} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n{head}"
+            f"content-length: {len(text)}\r\n\r\n{text}".encode()
         )
         return await self._answer(function)
 

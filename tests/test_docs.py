@@ -41,7 +41,9 @@ from openportal.bridge.http import STATUS, Api
 from openportal.cli.agents import agent_group
 from openportal.cli.leaves import leaf_handlers
 from openportal.errors import ConfigError, OpenPortalError
+from openportal.grammar.health import DiagnosticsReport, HealthInfo
 from openportal.grammar.instructions import VERBS, Submit, describe
+from openportal.grammar.notifications import EVENTS as NOTIFICATIONS
 from openportal.paddington import config
 from openportal.paddington.config import DEFAULTS, AgentDefaults
 from openportal.paddington.invite import Invite
@@ -49,13 +51,10 @@ from openportal.paddington.memory import MemoryNetwork
 from openportal.paddington.peer import Peer
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import AgentControl
-from openportal.templemeads.diagnostics import DiagnosticsReport
 from openportal.templemeads.events import EVENTS
-from openportal.templemeads.health import HealthInfo
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.ledger.format import Event
 from openportal.templemeads.metrics import Collector
-from openportal.templemeads.notifications import EVENTS as NOTIFICATIONS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -12,13 +12,14 @@ ROOT = Path(__file__).parent.parent / "openportal"
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "signing": set(),
     "grammar": {"errors"},
     "paddington": {"errors"},
     "templemeads": {"errors", "grammar", "paddington"},
     "agents": {"errors", "grammar", "paddington", "templemeads"},
-    "bridge": {"errors", "grammar", "paddington", "templemeads"},
-    "client": {"errors", "grammar"},
-    "cli": {"errors", "grammar", "paddington", "templemeads", "agents", "bridge", "client"},
+    "bridge": {"errors", "grammar", "paddington", "signing", "templemeads"},
+    "client": {"errors", "grammar", "signing"},
+    "cli": {"errors", "grammar", "paddington", "signing", "templemeads", "agents", "bridge", "client"},
 }
 IMPURE = {
     "asyncio", "os", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time",
@@ -26,6 +27,7 @@ IMPURE = {
 }  # fmt: skip
 PURE = (
     "grammar/",
+    "signing.py",
     "paddington/handshake.py",
     "paddington/session.py",
     "templemeads/job.py",

@@ -9,6 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TESTS = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+CLIENT_OBJECTS = (
+    "arguments", "awards", "identifiers", "instructions", "jobs", "notifications", "quantities", "results", "storage",
+    "storage_reports", "usage", "wrapper",
+)  # fmt: skip
+CLIENT_TRANSPORT = ["aio", "client", "config", "connection", "default", "errors", "exchange", "operations"]
 ELSEWHERE = {
     "agents/account/local.py": "test_local.py",
     "agents/sandbox/account.py": "test_leaves.py",
@@ -27,9 +32,12 @@ ELSEWHERE = {
     "cli/openportal.py": "test_openportal_command.py",
     "cli/published.py": "test_published_env.py",
     "cli/status.py": "test_openportal_command.py",
+    **{f"client/{name}.py": "test_client_transport.py" for name in CLIENT_TRANSPORT},
+    **{f"client/{name}.py": "test_client_objects.py" for name in CLIENT_OBJECTS},
     "errors.py": "test_docs.py",
     "grammar/awards.py": "test_award_details.py",
     "grammar/health.py": "test_health_documents.py",
+    "grammar/notifications.py": "test_notification_documents.py",
     "paddington/frames.py": "test_exchange.py",
     "paddington/link.py": "test_exchange.py",
     "paddington/peer.py": "test_exchange.py",

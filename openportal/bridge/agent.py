@@ -83,6 +83,7 @@ class BridgeBackend:
         self._control = control
         self._notifications: OrderedDict[str, Json] = OrderedDict()
         self._signals: set[asyncio.Task[bool]] = set()
+        self._came = asyncio.Event()  # set when a job comes, and another one takes its place
         self.signaller: Signaller | None = None
         agent.on_held = self.held
 
@@ -104,6 +105,8 @@ class BridgeBackend:
 
     def held(self, job: Job) -> None:
         """A job waits for the software: tell it, unless nobody is to be told."""
+        self._came.set()
+        self._came = asyncio.Event()
         if self.signaller is not None:
             task = asyncio.get_running_loop().create_task(self.signaller.job(job.id))
             self._signals.add(task)
@@ -132,12 +135,26 @@ class BridgeBackend:
         if not sent:
             log.warning("notification not delivered", notification=id)
 
-    async def unfinished(self) -> list[Json]:
+    async def unfinished(self, wait_seconds: float = 0.0) -> list[Json]:
         """What is not on the disk yet is not told: the answer waits for it."""
-        core = self._agent.core
-        jobs = [entry.job.to_wire() for board, entry in core.open_jobs() if self._is_held(board.peer, entry)]
+        jobs = self._held_jobs()
+        if not jobs and wait_seconds > 0:
+            await self._next_held(wait_seconds)
+            jobs = self._held_jobs()
         await self._agent.committed()
         return jobs
+
+    def _held_jobs(self) -> list[Json]:
+        core = self._agent.core
+        return [entry.job.to_wire() for board, entry in core.open_jobs() if self._is_held(board.peer, entry)]
+
+    async def _next_held(self, wait_seconds: float) -> None:
+        came = self._came
+        try:
+            async with asyncio.timeout(wait_seconds):
+                await came.wait()
+        except TimeoutError:
+            pass
 
     def _is_held(self, peer: str, entry: Any) -> bool:
         active = self._agent.core.active.get((peer, entry.job.id))

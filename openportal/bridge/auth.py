@@ -7,14 +7,8 @@
     5. 401  the signature is the one that a valid key gives
     6. 401  X-Nonce, if there is one, was not used in the last 30 s
 
-A signature is a keyed BLAKE2b digest of 32 bytes over a JSON string, quotes included, and that string is, joined by
-newlines:
-
-    version 1   method, `application/json`, date, function, the body if there is one, the nonce if there is one
-    version 2   `openportal-sig-v2`, method, `application/json`, date, function, body, nonce; each as `<bytes>:<value>`
-
-The method is in lower case, the function is the path without its slash, the query is not signed. Clients sign the text
-of their Date header, so both that text and the same moment printed in GMT are accepted.
+Signatures are those of `openportal/signing.py`. Clients sign the text of their Date header, so both that text and the
+same moment printed in GMT are accepted.
 
 A request without a nonce can be repeated for as long as its Date is good. Clients that can send one should.
 """
@@ -30,13 +24,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Protocol
-
-import msgspec
 
 from openportal.bridge.keys import KeyRing
 from openportal.errors import OpenPortalError
+from openportal.signing import CANONICAL, DIGEST_BYTES, SCHEME, digest, printed
 
 WINDOW_SECONDS = 5
 NONCE_MEMORY_SECONDS = 30
@@ -46,12 +38,7 @@ DATE_MAX_CHARACTERS = 64
 RATE_WINDOW_SECONDS = 10
 RATE_MAX_REQUESTS = 10_000
 RATE_TABLE_ADDRESSES = 8_192
-DIGEST_BYTES = 32
 DATES_CACHED = 256
-
-SCHEME = "OpenPortal "
-CONTENT_TYPE = "application/json"
-V2_MARK = "openportal-sig-v2"
 
 
 class Refusal(OpenPortalError):
@@ -83,38 +70,6 @@ class SignedRequest:
     date: str | None
     nonce: str | None
     version: str | None
-
-
-def canonical_v1(method: str, date: str, function: str, body: str, nonce: str | None) -> str:
-    """The text that version 1 signs."""
-    parts = [method, CONTENT_TYPE, date, function]
-    if body:
-        parts.append(body)
-    if nonce:
-        parts.append(nonce)
-    return "\n".join(parts)
-
-
-def canonical_v2(method: str, date: str, function: str, body: str, nonce: str | None) -> str:
-    """The text that version 2 signs; no field can pass for another."""
-    fields = (V2_MARK, method, CONTENT_TYPE, date, function, body, nonce or "")
-    return "\n".join([f"{len(field.encode())}:{field}" for field in fields])
-
-
-CANONICAL: dict[str | None, Callable[[str, str, str, str, str | None], str]] = {
-    None: canonical_v1,
-    "1": canonical_v1,
-    "2": canonical_v2,
-}
-
-
-def sign(key: bytes, canonical: str) -> bytes:
-    """The 32 bytes whose hex digits follow `OpenPortal ` in the Authorization header."""
-    return _digest(key, msgspec.json.encode(canonical))
-
-
-def _digest(key: bytes, printed: bytes) -> bytes:
-    return blake2b(printed, key=key, digest_size=DIGEST_BYTES).digest()
 
 
 @lru_cache(maxsize=DATES_CACHED)
@@ -272,10 +227,10 @@ class Verifier:
     def _match(self, given: bytes, texts: list[str]) -> str:
         """The key that gives this signature; takes as long whichever it is."""
         found: str | None = None
-        printed = [msgspec.json.encode(text) for text in texts]
+        prints = [printed(text) for text in texts]
         for key in self._keys.all():
-            for text in printed:
-                if hmac.compare_digest(_digest(key.key, text), given):
+            for text in prints:
+                if hmac.compare_digest(digest(key.key, text), given):
                     found = key.id
         if found is None:
             raise Refusal(
@@ -300,12 +255,12 @@ def _read_authorization(text: str | None) -> bytes:
     if not text:
         raise Refusal(401, "The Authorization header is missing; every function but / needs a signed request.")
     try:
-        digest = bytes.fromhex(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else b""
+        given = bytes.fromhex(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else b""
     except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
+        given = b""
+    if len(given) != DIGEST_BYTES:
         raise Refusal(401, "The Authorization header must read 'OpenPortal <64 hex digits>'.")
-    return digest
+    return given
 
 
 def _clock_message(ahead_seconds: float, now_seconds: float) -> str:

@@ -33,8 +33,8 @@ class Backend(Protocol):
         """The job as it is, after waiting up to `wait_seconds` for it to finish; None if it is not known."""
         ...
 
-    async def unfinished(self) -> list[Json]:
-        """The jobs that wait for the portal software, oldest first."""
+    async def unfinished(self, wait_seconds: float) -> list[Json]:
+        """The jobs that wait for the portal software, oldest first; if there are none, waits for one so long."""
         ...
 
     async def fetch_job(self, id: str) -> Json | None:

@@ -17,7 +17,8 @@
     POST  /notify              {"command":"<destination> <event> [argument]"} -> {"status":"ok"}
 
 Clients poll: /run and /status answer with the job as it is, but linger for a moment, because most jobs finish in less
-time than it takes to ask again. `/status?wait=10` lingers for up to that many seconds.
+time than it takes to ask again. `/status?wait=10` lingers for up to that many seconds, and so does `/run?wait=10`.
+`/fetch_jobs?wait=10` lingers while no job waits.
 
 Whatever goes wrong is answered with {"message": "<what to do about it>"} and a status that says whose turn it is: 400,
 404, 405 and 413 for the request, 401 and 403 for the key, 408, 429 and 503 for later, 500 for the bridge's operator.
@@ -246,17 +247,19 @@ class Api:
 
     async def fetch_jobs(self, call: Call) -> object:
         self._keys.may_call(call.key_id, "fetch_jobs")
-        return [_for_the_outside(job) for job in await self._backend.unfinished()]
+        jobs = await self._backend.unfinished(_wait_seconds(call.query, 0.0))
+        return [_for_the_outside(job) for job in jobs]
 
     async def run(self, call: Call) -> object:
         command = _read(call.body, _COMMAND, '{"command":"brics.aip1 get_users demo.brics"}').command
         self._keys.may_run(call.key_id, command)
+        wait_seconds = _wait_seconds(call.query, RUN_LINGER_SECONDS)
         id = await self._backend.run(command, call.key_id)
-        return await self._job(id, RUN_LINGER_SECONDS)
+        return await self._job(id, wait_seconds)
 
     async def status(self, call: Call) -> object:
         id = _read(call.body, _STATUS, '{"job":"<id of a job>"}').job
-        return await self._job(id, _wait_seconds(call.query))
+        return await self._job(id, _wait_seconds(call.query, STATUS_LINGER_SECONDS))
 
     async def fetch_job(self, call: Call) -> object:
         self._keys.may_call(call.key_id, "fetch_job")
@@ -323,9 +326,10 @@ def _for_the_outside(job: Json) -> Json:
     return {**job, "error": {name: value for name, value in error.items() if name != "origin"}}
 
 
-def _wait_seconds(query: bytes) -> float:
+def _wait_seconds(query: bytes, least_seconds: float) -> float:
+    """What the query asks for; `least_seconds` is what is waited in any case."""
     if b"wait=" not in query:
-        return STATUS_LINGER_SECONDS
+        return least_seconds
     text = parse_qs(query.decode("latin-1")).get("wait", ["0"])[-1]
     try:
         seconds = float(text)
@@ -333,7 +337,7 @@ def _wait_seconds(query: bytes) -> float:
         seconds = -1.0
     if not 0 <= seconds <= WAIT_MAX_SECONDS:
         raise Refusal(400, f"wait must be a number of seconds from 0 to {WAIT_MAX_SECONDS:g}.")
-    return max(seconds, STATUS_LINGER_SECONDS)
+    return max(seconds, least_seconds)
 
 
 # ------------------------------------------------------------------------------------------------------------- requests

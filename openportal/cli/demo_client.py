@@ -25,7 +25,7 @@ def ask(command: str):  # type: ignore[no-untyped-def]  # a job of the published
     """The job, once the bridge has accepted it; a bridge that is away is asked again."""
     while True:
         try:
-            return published.run(command, 0)  # type: ignore[attr-defined]
+            return published.run(command, 0)
         except OSError:
             time.sleep(PAUSE_SECONDS)
 
@@ -44,7 +44,7 @@ def look(job) -> bool:  # type: ignore[no-untyped-def]
 
 def main() -> None:
     file, destination, *instructions = sys.argv[1:]
-    published.load_config(file)  # type: ignore[attr-defined]
+    published.load_config(file)
     jobs = []
     for instruction in instructions:
         job = ask(f"{destination} {instruction}")

@@ -168,12 +168,18 @@ class Facility:
                 self.processes[member.name] = self._spawn(member)
 
     def _spawn(self, member: Member) -> subprocess.Popen[bytes]:
-        program = Path(sys.executable).parent / member.command
-        command = [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
         with self.log(member.name).open("ab") as log:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment}
+                self._command(member),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
             )
+
+    def _command(self, member: Member) -> list[str]:
+        program = Path(sys.executable).parent / member.command
+        return [str(program), "-c", str(self.config(member.name)), "run", "--log-level", self.log_level]
 
     def kill(self, names: Iterable[str]) -> None:
         """kill -9, and wait until they are gone."""

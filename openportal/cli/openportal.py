@@ -1,4 +1,4 @@
-"""The operator's command: how agents stand, what their ledgers tell, and a whole facility for training."""
+"""The command `openportal`: what a bridge can be asked, how agents stand, what ledgers tell, and a whole facility."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from openportal.cli import job_change, ledger_keep
+from openportal.cli import client_commands, job_change, ledger_keep
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
 from openportal.cli.job_read import job
@@ -24,7 +24,11 @@ from openportal.cli.status import status
 @click.group()
 @click.version_option(package_name="openportal-agents")
 def main() -> None:
-    """Look at OpenPortal's agents and their ledgers. PATHS are agents' files, or folders that hold them."""
+    """Ask a bridge for jobs, and look at agents and their ledgers. PATHS are agents' files, or folders of them."""
+
+
+for command in client_commands.COMMANDS:
+    main.add_command(command)
 
 
 for command in ledger_keep.COMMANDS:

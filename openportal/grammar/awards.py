@@ -27,7 +27,7 @@ from urllib.parse import unquote
 from openportal.errors import GrammarError
 from openportal.grammar.dates import Timestamp, parse_date
 from openportal.grammar.quantities import Allocation
-from openportal.grammar.text import quote, trim
+from openportal.grammar.text import compact, quote, trim
 
 PORT_LAST: Final = 65_535
 
@@ -160,7 +160,7 @@ class Link:
         return {key: text for key, text in (("id", self.id), ("url", self.url)) if text is not None}
 
     def __str__(self) -> str:
-        return _compact(self.to_wire())
+        return compact(self.to_wire())
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +217,15 @@ class AwardDetails:
     @classmethod
     def from_wire(cls, value: object) -> Self:
         """From the object of a JSON document. Raises GrammarError, which names the field."""
-        found = _object(value)
         values: dict[str, Any] = {}
-        for one in FIELDS:
-            if one.key not in found or (found[one.key] is None and one.nullable):
+        for key, part in _object(value).items():
+            one = _BY_KEY.get(key)
+            if one is None or (part is None and one.nullable):
                 continue
             try:
-                values[one.attribute] = one.read(found[one.key])
+                values[one.attribute] = one.read(part)
             except GrammarError as error:
-                raise GrammarError(f"{one.key} of an award: {error}") from error
+                raise GrammarError(f"{key} of an award: {error}") from error
         return cls(**values)
 
     def to_wire(self) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class AwardDetails:
         return wire
 
     def to_json(self) -> str:
-        return _compact(self.to_wire())
+        return compact(self.to_wire())
 
     def __str__(self) -> str:
         return self.to_json()
@@ -293,7 +293,8 @@ class AwardDetails:
 
     def add_allowed_domain(self, pattern: DomainPattern) -> AwardDetails:
         """With one more domain; where all were allowed, only that one is."""
-        return replace(self, allowed_domains=tuple(dict.fromkeys((*(self.allowed_domains or ()), pattern))))
+        known = self.allowed_domains or ()
+        return self if pattern in known else replace(self, allowed_domains=(*known, pattern))
 
     def _with_notes(self, later: Iterable[Note], notes: tuple[Note, ...]) -> AwardDetails:
         added = dict.fromkeys(note for note in later if note not in notes)
@@ -309,7 +310,7 @@ ProjectDetails = AwardDetails
 
 def _load(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return _decode(text)
     except (ValueError, RecursionError) as error:
         raise GrammarError(f"not a JSON document: {error}") from error
 
@@ -325,8 +326,7 @@ def _no_constant(name: str) -> object:
     raise GrammarError(f"{name} is not JSON")
 
 
-def _compact(wire: object) -> str:
-    return json.dumps(wire, ensure_ascii=False, separators=(",", ":"))
+_decode: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
 
 
 def _object(value: object) -> dict[str, object]:
@@ -394,6 +394,7 @@ FIELDS: Final = (
     Field("membership_control", "membership_control", _parsed(MembershipControl.parse), str, omitted=True),
     Field("allowed_domains", "allowed_domains", _listed(_parsed(DomainPattern)), _all(str)),
 )
+_BY_KEY: Final = {one.key: one for one in FIELDS}
 
 
 # URLs, as browsers read them.

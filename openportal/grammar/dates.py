@@ -39,7 +39,7 @@ _read_timestamp = re.compile(
 
 def parse_date(text: str) -> date:
     """From `2024-01-31`. Raises GrammarError."""
-    found = _read_date(trim(text))
+    found = _read_date(text) or _read_date(trim(text))
     if found is None:
         raise GrammarError(f"{quote(text)} is not a date such as 2024-01-31")
     year, month, day = map(int, found.groups())
@@ -207,9 +207,19 @@ class Timestamp:
         """To the microsecond; a leap second is the one before it."""
         return self.second.replace(microsecond=self.nanosecond % NANOSECONDS // 1000)
 
+    @property
+    def date(self) -> str:
+        """The day, such as `2024-01-15`."""
+        return str(self.second.date())
+
+    @property
+    def time(self) -> str:
+        """The time of day to the second, such as `10:30:00`; a leap second is the 60th."""
+        return f"{self.second:%H:%M}:{self.second.second + self.nanosecond // NANOSECONDS:02d}"
+
     def __str__(self) -> str:
-        leap, fraction = divmod(self.nanosecond, NANOSECONDS)
-        text = f"{self.second:%Y-%m-%dT%H:%M}".rjust(16, "0") + f":{self.second.second + leap:02d}"
+        fraction = self.nanosecond % NANOSECONDS
+        text = f"{self.date}T{self.time}"
         if fraction:
             digits = next(count for count in (3, 6, 9) if fraction % 10 ** (9 - count) == 0)
             text += f".{fraction:09d}"[: digits + 1]

@@ -108,6 +108,17 @@ class Instruction:
         return cast("Callable[..., Self]", cls)(*values)
 
     @classmethod
+    def subject_in(cls, text: str) -> str | None:
+        """The subject of the instruction that `parse_arguments` would make of a text; nothing else in it is read."""
+        if cls._bearer is None:
+            return None
+        words = text.split(" ", cls._splits)
+        for argument, word in zip(cls.arguments, words, strict=False):
+            if argument.name == cls._bearer:
+                return cast("str | None", cast(Any, argument.parse(word)).subject)
+        return None
+
+    @classmethod
     def usage(cls) -> str:
         """The verb and its arguments, as shown to people: `<…>` must be given, `[…]` may be."""
         return " ".join([cls.verb, *map(str, cls.arguments)])

@@ -1,23 +1,20 @@
-"""How agents are, and what went wrong at them: what the portal's software reads from its bridge.
+"""How agents are, and what went wrong at them: what agents tell each other and the portal's software.
 
     Health          {"status": "ok", "health": HealthInfo}              the bridge, and under `peers` all that it sees
     Diagnostics     {"status": "ok", "report": DiagnosticsReport}       one agent, in detail
 
-These documents are only read, so what is not known in them is dropped, and what is missing is an error: every release
-since 0.32 writes all of it. Times are RFC 3339 and come in UTC. Everything raises GrammarError.
+Whoever reads one refuses it if a field is missing or of another type, for every release since 0.32 writes all of them;
+what is not known is dropped. Times are RFC 3339 with a zone. Everything raises GrammarError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import msgspec
 
 from openportal.errors import GrammarError
-from openportal.grammar.dates import Timestamp
-from openportal.grammar.quantities import U64_MAX
 
 HEALTHY: Final = "ok"
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
@@ -25,50 +22,39 @@ LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 AgentType = Literal[
     "Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler", "Virtual"
 ]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-def _moment(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be a time such as 2024-01-15T10:30:00Z")
-    return Timestamp.parse(value).to_datetime()
-
-
-Count = Annotated[int, Field(ge=0, le=U64_MAX)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
-
-
-class Document(BaseModel):
+class Document(msgspec.Struct, frozen=True):
     """The base of all: frozen, nothing converted, what is not known dropped."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """From a JSON document. Raises GrammarError, which names the field."""
         try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise _refusal(cls.__name__, error) from error
+            return msgspec.json.decode(text, type=cls)
+        except (ValueError, RecursionError) as error:
+            raise GrammarError(f"{cls.__name__}: {error}") from error
 
     @classmethod
     def from_wire(cls, wire: object) -> Self:
-        """From the object of a JSON document. Raises GrammarError, which names the field."""
+        """From the value of a JSON document. Raises GrammarError, which names the field."""
         try:
-            return cls.model_validate(wire)
-        except ValidationError as error:
-            raise _refusal(cls.__name__, error) from error
+            return msgspec.convert(wire, cls)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise GrammarError(f"{cls.__name__}: {error}") from error
 
-
-def _refusal(what: str, error: ValidationError) -> GrammarError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return GrammarError(f"{what}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    def to_wire(self) -> dict[str, Any]:
+        """The value of the JSON document."""
+        return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(self)))
 
 
 # Health.
 
 
-class HealthInfo(Document):
-    """One agent, and the neighbours that it asked. Counts of open jobs are of now, `total_*` since its start."""
+class AgentHealth(Document, frozen=True, kw_only=True):
+    """One agent. Counts of open jobs are of now, `total_*` since its start."""
 
     name: str
     agent_type: AgentType
@@ -103,7 +89,12 @@ class HealthInfo(Document):
     engine: str
     version: str
     last_updated: Moment
-    peers: Mapping[str, HealthInfo] = {}
+
+
+class HealthInfo(AgentHealth, frozen=True, kw_only=True):
+    """One agent, and the neighbours that it asked."""
+
+    peers: dict[str, HealthInfo] = {}
 
     def keys(self) -> tuple[str, ...]:
         """The names of its neighbours."""
@@ -113,7 +104,7 @@ class HealthInfo(Document):
         return self.peers[name]
 
 
-class Health(Document):
+class Health(Document, frozen=True):
     """What a bridge answers to the question how it is; without `health` it could not say."""
 
     status: str
@@ -139,7 +130,7 @@ class Health(Document):
 # Diagnostics.
 
 
-class FailedJobEntry(Document):
+class FailedJobEntry(Document, frozen=True):
     """An instruction that failed, how often, and when."""
 
     destination: str
@@ -150,7 +141,7 @@ class FailedJobEntry(Document):
     last_seen: Moment
 
 
-class SlowJobEntry(Document):
+class SlowJobEntry(Document, frozen=True):
     """A job that took long."""
 
     destination: str
@@ -159,7 +150,7 @@ class SlowJobEntry(Document):
     completed_at: Moment
 
 
-class ExpiredJobEntry(Document):
+class ExpiredJobEntry(Document, frozen=True):
     """An instruction whose time ran out, and how often."""
 
     destination: str
@@ -169,7 +160,7 @@ class ExpiredJobEntry(Document):
     count: Count
 
 
-class RunningJobEntry(Document):
+class RunningJobEntry(Document, frozen=True):
     """An instruction that runs now."""
 
     destination: str
@@ -179,7 +170,7 @@ class RunningJobEntry(Document):
     running_for_seconds: int
 
 
-class LogEntry(Document):
+class LogEntry(Document, frozen=True):
     """A line of the agent's log."""
 
     timestamp: Moment
@@ -188,7 +179,7 @@ class LogEntry(Document):
     message: str
 
 
-class NotificationStatistics(Document):
+class NotificationStatistics(Document, frozen=True):
     """Notifications since the start of the agent."""
 
     total_received: Count = 0
@@ -196,17 +187,17 @@ class NotificationStatistics(Document):
     total_failed: Count = 0
 
 
-class DiagnosticsReport(Document):
+class DiagnosticsReport(Document, frozen=True):
     """One agent in detail."""
 
     agent_name: str
     generated_at: Moment
-    failed_jobs: Sequence[FailedJobEntry]
-    slowest_jobs: Sequence[SlowJobEntry]
-    expired_jobs: Sequence[ExpiredJobEntry]
-    running_jobs: Sequence[RunningJobEntry]
-    warnings: Sequence[str]
-    recent_logs: Sequence[LogEntry] = ()
+    failed_jobs: tuple[FailedJobEntry, ...]
+    slowest_jobs: tuple[SlowJobEntry, ...]
+    expired_jobs: tuple[ExpiredJobEntry, ...]
+    running_jobs: tuple[RunningJobEntry, ...]
+    warnings: tuple[str, ...]
+    recent_logs: tuple[LogEntry, ...] = ()
     notification_statistics: NotificationStatistics = NotificationStatistics()
 
     def logs(self, max: int = 0, level: str | None = None, search: str | None = None) -> tuple[LogEntry, ...]:
@@ -233,7 +224,7 @@ def _levels(level: str | None) -> frozenset[str] | None:
     return frozenset({first})
 
 
-class Diagnostics(Document):
+class Diagnostics(Document, frozen=True):
     """What a bridge answers to the question what went wrong; without `report` it could not say."""
 
     status: str
@@ -249,8 +240,3 @@ class Diagnostics(Document):
 
     def logs(self, max: int = 0, level: str | None = None, search: str | None = None) -> tuple[LogEntry, ...]:
         return () if self.report is None else self.report.logs(max, level, search)
-
-
-def to_wire(document: Document) -> dict[str, Any]:
-    """As it stands in a JSON document."""
-    return document.model_dump(mode="json")

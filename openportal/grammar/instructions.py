@@ -5,23 +5,28 @@
     submit       =  "submit " destination " " instruction  the portal puts the inner instruction on its way
 
 Verbs are case-sensitive. `VERBS` maps every word that the network accepts, aliases included, to its class; what is read
-under an alias is printed under the verb. Texts are accepted or refused as the published client of 0.94 does, except
-inside documents (see `documents`). Everything that is wrong with a text raises GrammarError.
+under an alias is printed under the verb, and an award or a limit is printed in its normal form. Texts are accepted and
+refused as by the published client of 0.94, but a range of dates stays as it was written, and one that is left out stays
+out: what they mean depends on the day (see `dated`). Everything that is wrong with a text raises GrammarError.
+
+Who only passes an instruction on reads neither it nor the documents in it: see `split_command` and `subject_of`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
+from datetime import date
 from types import MappingProxyType
 from typing import Final, cast
 
 from openportal.errors import GrammarError
+from openportal.grammar.arguments import UsageLimit, Word, WrittenRange
+from openportal.grammar.awards import AwardDetails
 from openportal.grammar.declaration import PARSE, Description, declare
 from openportal.grammar.declaration import Instruction as Instruction
 from openportal.grammar.destination import Destination, Destinations
-from openportal.grammar.documents import Verbatim, Word
 from openportal.grammar.identifiers import (
     PortalIdentifier,
     ProjectIdentifier,
@@ -30,6 +35,7 @@ from openportal.grammar.identifiers import (
     UserMapping,
     Volume,
 )
+from openportal.grammar.storage import QuotaLimit
 from openportal.grammar.text import WHITESPACE, quote, rejoin
 
 SUBMIT_DEPTH_LIMIT: Final = 8
@@ -61,6 +67,19 @@ def parse_instruction(text: str) -> Instruction:
     if kind is None:
         raise GrammarError(f"{quote(verb)} is not an instruction" if verb else f"no instruction in {quote(text)}")
     return kind.parse_arguments(arguments)
+
+
+def subject_of(text: str) -> str | None:
+    """Whom an instruction is about, such as `demo.brics`, without reading its documents.
+
+    None if it is about nobody, or in words that we do not know.
+    """
+    verb, _, arguments = text.partition(" ")
+    kind = VERBS.get(verb)
+    try:
+        return None if kind is None else kind.subject_in(arguments)
+    except GrammarError:
+        return None
 
 
 def describe() -> tuple[Description, ...]:
@@ -99,6 +118,12 @@ class Submit(Instruction, verb="submit"):
     destination: Destination
     instruction: Instruction = field(metadata={PARSE: _parse_submitted})
 
+    @classmethod
+    def subject_in(cls, text: str) -> str | None:
+        """That of the instruction it carries."""
+        inner = text.partition(" ")[2]
+        return None if _starts_too_deep(inner) else subject_of(inner)
+
     def __post_init__(self) -> None:
         # Not super(): a slotted dataclass is a second class, which the implicit cell of super() does not know.
         Instruction.__post_init__(self)
@@ -117,7 +142,7 @@ class CreateProject(Instruction, verb="create_project", aliases=("create_award",
     """Open an award for a project."""
 
     project: ProjectIdentifier
-    award: Verbatim
+    award: AwardDetails
 
 
 @declare
@@ -125,7 +150,7 @@ class UpdateProject(Instruction, verb="update_project", aliases=("update_award",
     """Change the award of a project."""
 
     project: ProjectIdentifier
-    award: Verbatim
+    award: AwardDetails
 
 
 @declare
@@ -422,7 +447,7 @@ class GetUsageReport(Instruction, verb="get_usage_report", result="ProjectUsageR
     """The usage of a project."""
 
     project: ProjectIdentifier
-    range: Word | None = None
+    range: WrittenRange | None = None
 
 
 @declare
@@ -430,7 +455,7 @@ class GetUsageReports(Instruction, verb="get_usage_reports", result="UsageReport
     """The usage of every project of a portal."""
 
     portal: PortalIdentifier
-    range: Word | None = None
+    range: WrittenRange | None = None
 
 
 @declare
@@ -438,7 +463,7 @@ class GetLocalUsageReport(Instruction, verb="get_local_usage_report", result="Pr
     """The usage of a mapped project, by its scheduler."""
 
     mapping: ProjectMapping
-    range: Word | None = None
+    range: WrittenRange | None = None
 
 
 @declare
@@ -446,7 +471,7 @@ class GetStorageReport(Instruction, verb="get_storage_report", result="ProjectSt
     """The storage of a project."""
 
     project: ProjectIdentifier
-    range: Word | None = None
+    range: WrittenRange | None = None
 
 
 @declare
@@ -454,7 +479,7 @@ class GetStorageReports(Instruction, verb="get_storage_reports", result="Storage
     """The storage of every project of a portal."""
 
     portal: PortalIdentifier
-    range: Word | None = None
+    range: WrittenRange | None = None
 
 
 @declare
@@ -464,7 +489,7 @@ class GetLocalStorageReport(
     """The storage of a mapped project, by its filesystem."""
 
     mapping: ProjectMapping
-    range: Word | None = None
+    range: WrittenRange | None = None
 
 
 # Limits on usage.
@@ -475,7 +500,7 @@ class SetLimit(Instruction, verb="set_limit", result="Usage"):
     """Set how much a project may use."""
 
     project: ProjectIdentifier
-    limit: Verbatim
+    limit: UsageLimit
 
 
 @declare
@@ -490,7 +515,7 @@ class SetLocalLimit(Instruction, verb="set_local_limit", result="Usage"):
     """Set how much a mapped project may use."""
 
     mapping: ProjectMapping
-    limit: Verbatim
+    limit: UsageLimit
 
 
 @declare
@@ -509,7 +534,7 @@ class SetProjectQuota(Instruction, verb="set_project_quota", result="Quota"):
 
     project: ProjectIdentifier
     volume: Volume
-    limit: Verbatim
+    limit: QuotaLimit
 
 
 @declare
@@ -544,7 +569,7 @@ class SetUserQuota(Instruction, verb="set_user_quota", result="Quota"):
 
     user: UserIdentifier
     volume: Volume
-    limit: Verbatim
+    limit: QuotaLimit
 
 
 @declare
@@ -579,7 +604,7 @@ class SetLocalProjectQuota(Instruction, verb="set_local_project_quota", result="
 
     mapping: ProjectMapping
     volume: Volume
-    limit: Verbatim
+    limit: QuotaLimit
 
 
 @declare
@@ -616,7 +641,7 @@ class SetLocalUserQuota(Instruction, verb="set_local_user_quota", result="Quota"
 
     mapping: UserMapping
     volume: Volume
-    limit: Verbatim
+    limit: QuotaLimit
 
 
 @declare
@@ -681,3 +706,21 @@ def _by_word() -> dict[str, type[Instruction]]:
 
 
 VERBS: Final[Mapping[str, type[Instruction]]] = MappingProxyType(_by_word())
+
+UNSAID_RANGES: Final[Mapping[type[Instruction], str]] = MappingProxyType(
+    dict.fromkeys((GetUsageReport, GetUsageReports, GetLocalUsageReport), "this_week")
+    | dict.fromkeys((GetStorageReport, GetStorageReports, GetLocalStorageReport), "today")
+)
+"""The range that is meant where a report is asked for without one."""
+
+
+def dated(instruction: Instruction, today: date) -> Instruction:
+    """The instruction with the days that its range means on `today`, as the published client prints it."""
+    if isinstance(instruction, Submit):
+        return replace(instruction, instruction=dated(instruction.instruction, today))
+    unsaid = UNSAID_RANGES.get(type(instruction))
+    if unsaid is None:
+        return instruction
+    asked = cast(GetUsageReport, instruction)
+    days = (asked.range or WrittenRange(unsaid)).on(today)
+    return replace(asked, range=WrittenRange(str(days)))

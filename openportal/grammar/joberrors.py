@@ -8,8 +8,8 @@
     run expired …       OpenPortalOtherError                   every other kind, known or not
 
 Since release 0.94 a job says `"error": {"kind": …, "message": …}`. Before that, and beside it, the text of its result
-says it all: `<class>: <message>` or the bare class, perhaps within `RuntimeError{…}`. `recovered` reads such a text;
-`failure_of` takes what is there.
+says it all: `<class>: <message>` or the bare class, perhaps within `RuntimeError{…}`. `recovered` reads such a text as
+the published client does; `failure_of` takes what is there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from openportal.errors import GrammarError
 from openportal.grammar.text import quote, trim
 
 UNKNOWN: Final = "unknown"
+EXPIRED: Final = "expired"
 OTHER_CLASS: Final = "OpenPortalOtherError"
 
 CLASSES: Final[Mapping[str, str]] = MappingProxyType(
@@ -50,6 +51,14 @@ _UNSAID: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _WRAPPING: Final = "RuntimeError{"
+_BARE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        f"{name}{braces}": kind
+        for name, kind in (("ExpirationError", EXPIRED), ("UnknownError", UNKNOWN))
+        for braces in ("{}", "{{}}")
+    }
+)
+"""Errors without a message, as 0.94 writes them, and as 0.32 does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +88,11 @@ class JobFailure:
 def recovered(text: str) -> JobFailure:
     """What the result of a failed job says, where that is all there is."""
     inner = trim(text)
-    kind = UNKNOWN if inner else "expired"
+    kind = UNKNOWN
     if inner.startswith(_WRAPPING):
         inner = trim(inner.removeprefix(_WRAPPING).removesuffix("}"))
         kind = "run"
+    kind = _BARE.get(inner, kind) if text else EXPIRED
     name, colon, message = inner.partition(": ")
     if name not in KINDS:
         return JobFailure(kind, OTHER_CLASS, inner)

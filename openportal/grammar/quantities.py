@@ -38,6 +38,9 @@ SECONDS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """A month is a twelfth of a year of 365 days."""
 
+_SHOWN_FROM_SECONDS: Final[Mapping[str, int]] = MappingProxyType({"month": 2_721_600})
+"""From where on a unit is printed, if not from one: a month is 4.5 weeks then."""
+
 NODE_HOURS, GPU_HOURS, CPU_HOURS, CORE_HOURS, GB_HOURS, BILLING_HOURS = "NHR", "GPUHR", "CPUHR", "COREHR", "GBHR", "BHR"
 
 _UNITS: Final[Mapping[str, str]] = MappingProxyType(
@@ -167,10 +170,14 @@ class Usage:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: float) -> Usage:
+        """Over nothing it is nothing."""
+        return Usage(saturate(float(self.seconds) / divisor if divisor else 0.0))
+
     def __str__(self) -> str:
         if self.seconds < SECONDS["minute"]:
             return f"{self.seconds} second" if self.seconds == 1 else f"{self.seconds} seconds"
-        unit = [unit for unit, seconds in SECONDS.items() if seconds <= self.seconds][-1]
+        unit = [unit for unit in SECONDS if _SHOWN_FROM_SECONDS.get(unit, SECONDS[unit]) <= self.seconds][-1]
         amount = f"{self.amount(unit):.3f}"
         return f"{amount} {unit}" if amount == "1.000" else f"{amount} {unit}s"
 

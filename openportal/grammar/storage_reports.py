@@ -14,7 +14,7 @@ Values are frozen: what would change a report returns another. Everything raises
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Self
@@ -22,9 +22,9 @@ from typing import Any, Self
 from openportal.errors import GrammarError
 from openportal.grammar.dates import DateRange, Timestamp, parse_date
 from openportal.grammar.identifiers import PortalIdentifier, ProjectIdentifier, UserIdentifier, Volume
+from openportal.grammar.reports import PortalReport, Report, Users, read_users, remapped, renamed_users
 from openportal.grammar.storage import Quota
 from openportal.grammar.text import quote
-from openportal.grammar.usage import Users, check_keys, dump, load, read_portal, read_users, remapped, renamed_users
 
 Quotas = Mapping[Volume, Quota]
 
@@ -80,17 +80,12 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectStorageReport:
+class ProjectStorageReport(Report):
     """A project: the latest snapshot, those of earlier days, and the local names of its users."""
 
     snapshot: Snapshot
     users: Users = field(default_factory=dict)
     days: Mapping[date, Snapshot] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """From a JSON document. Raises GrammarError, which names the day and the field."""
-        return cls.from_wire(load(text))
 
     @classmethod
     def from_wire(cls, wire: object) -> Self:
@@ -107,17 +102,6 @@ class ProjectStorageReport:
         users = {str(user): name for user, name in self.users.items()}
         days = {str(day): snapshot.to_wire() for day, snapshot in sorted(self.days.items())}
         return {**self.snapshot.to_wire(), "users": users, **({"daily_reports": days} if days else {})}
-
-    def to_json(self) -> str:
-        return dump(self.to_wire())
-
-    @classmethod
-    def combine(cls, reports: Iterable[ProjectStorageReport]) -> ProjectStorageReport:
-        """The sum of one or more reports of one project."""
-        first, *others = reports or (None,)
-        if first is None:
-            raise GrammarError("there are no reports to combine")
-        return sum(others, first)
 
     def __add__(self, other: ProjectStorageReport) -> ProjectStorageReport:
         """The later snapshot over the days of both; a user who is known in both has the name in the later one."""
@@ -186,7 +170,7 @@ class ProjectStorageReport:
         return self.snapshot.is_empty
 
     def __str__(self) -> str:
-        at = f"{self.generated_at.second:%Y-%m-%d %H:%M:%S} UTC"
+        at = f"{self.generated_at.date} {self.generated_at.time} UTC"
         lines = [f"Storage report for {self.project} (generated {at})"]
         if self.project_quotas:
             lines += ["  Project quotas:", *_quota_lines(self.project_quotas, "    ")]
@@ -196,82 +180,18 @@ class ProjectStorageReport:
             lines += [f"    {user} ({self.users.get(user, 'unknown')}):", *_quota_lines(quotas, "      ")]
         if self.days:
             lines.append(f"  Historical snapshots ({len(self.days)} day(s)):")
-        lines += [f"    {day} ({snap.generated_at.second:%H:%M:%S} UTC)" for day, snap in sorted(self.days.items())]
+        lines += [f"    {day} ({snap.generated_at.time} UTC)" for day, snap in sorted(self.days.items())]
         return "\n".join([*lines, *(["  (no quota data)"] if self.is_empty else []), ""])
 
 
 @dataclass(frozen=True, slots=True)
-class StorageReport:
+class StorageReport(PortalReport[ProjectStorageReport]):
     """The projects of a portal."""
 
-    portal: PortalIdentifier
-    reports: Mapping[ProjectIdentifier, ProjectStorageReport] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_keys(self.portal, {project: report.project for project, report in self.reports.items()})
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """From a JSON document. Raises GrammarError, which names the day and the field."""
-        return cls.from_wire(load(text))
-
-    @classmethod
-    def from_wire(cls, wire: object) -> Self:
-        portal, found = read_portal(wire)
-        return cls(portal, {project: ProjectStorageReport.from_wire(report) for project, report in found.items()})
-
-    def to_wire(self) -> dict[str, Any]:
-        reports = {str(project): report.to_wire() for project, report in self.reports.items()}
-        return {"portal": str(self.portal), "reports": reports}
-
-    def to_json(self) -> str:
-        return dump(self.to_wire())
-
-    @classmethod
-    def combine(cls, reports: Iterable[StorageReport]) -> StorageReport:
-        """The sum of one or more reports of one portal."""
-        first, *others = reports or (None,)
-        if first is None:
-            raise GrammarError("there are no reports to combine")
-        return sum(others, first)
-
-    def __add__(self, other: StorageReport) -> StorageReport:
-        if other.portal != self.portal:
-            raise GrammarError(f"a report of {other.portal} cannot be added to one of {self.portal}")
-        reports = dict(self.reports)
-        for project, report in other.reports.items():
-            reports[project] = reports[project] + report if project in reports else report
-        return replace(self, reports=reports)
-
-    def filter(self, days: DateRange) -> StorageReport:
-        return self._each(lambda report: report.filter(days))
+    of_project = ProjectStorageReport
 
     def get_report(self, project: ProjectIdentifier) -> ProjectStorageReport | None:
         return self.reports.get(project)
-
-    def remap_project(self, old: ProjectIdentifier, new: ProjectIdentifier) -> StorageReport:
-        """With the report of one project as that of another, which must have none."""
-        if old not in self.reports:
-            return self
-        if new in self.reports and new != old:
-            raise GrammarError(f"there is a report of {new} already, so {old} cannot become it")
-        others = {project: report for project, report in self.reports.items() if project != old}
-        return replace(self, reports={**others, new: self.reports[old].remap_project(new)})
-
-    def remap_portal(self, portal: PortalIdentifier) -> StorageReport:
-        reports = (report.remap_portal(portal) for report in self.reports.values())
-        return StorageReport(portal, {report.project: report for report in reports})
-
-    def remap_users(self, users: Users) -> StorageReport:
-        return self._each(lambda report: report.remap_users(users))
-
-    @property
-    def projects(self) -> tuple[ProjectIdentifier, ...]:
-        return tuple(sorted(self.reports, key=str))
-
-    @property
-    def users(self) -> Users:
-        return {user: name for report in self.reports.values() for user, name in report.users.items()}
 
     @property
     def is_empty(self) -> bool:
@@ -280,9 +200,6 @@ class StorageReport:
     def __str__(self) -> str:
         parts = [f"{self.reports[project]}\n{'-' * 40}" for project in self.projects]
         return "\n".join([f"Storage report for portal {self.portal}", *(parts or ["  (no project reports)"]), ""])
-
-    def _each(self, change: Callable[[ProjectStorageReport], ProjectStorageReport]) -> StorageReport:
-        return replace(self, reports={project: change(report) for project, report in self.reports.items()})
 
 
 def _object(value: object, what: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What counts as whitespace on the network, and how a foreign text is quoted in a message.
+"""What counts as whitespace on the network, how JSON is written on it, and how a foreign text is quoted in a message.
 
 The network's other implementation trims by the Unicode property White_Space. Python's `str.strip()` and `str.split()`
 also take the separators U+001C to U+001F, so they would accept texts that our neighbours refuse.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import msgspec
+
 WHITESPACE: Final = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
@@ -16,6 +18,11 @@ WHITESPACE: Final = (
 QUOTE_LIMIT_CHARACTERS: Final = 100
 
 _words = re.compile(rf"[^{WHITESPACE}]+").findall
+
+
+def compact(wire: object) -> str:
+    """The JSON of a value, without spaces and with every character as it is."""
+    return msgspec.json.encode(wire).decode()
 
 
 def trim(text: str) -> str:

@@ -23,7 +23,7 @@ What is told to a neighbour whose link is down (Restart, Notify) waits for it, H
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
 from typing import Any
@@ -32,28 +32,18 @@ import msgspec
 import structlog
 
 from openportal.errors import GrammarError, InvalidJob, LedgerError, OpenPortalError, Unavailable, Unroutable
+from openportal.grammar.notifications import Notification, from_wire, parse
 from openportal.paddington.peer import LEAF_TYPES
 from openportal.templemeads import diagnostics, health
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.board import Board
 from openportal.templemeads.clocks import SKEW_TOLD_SECONDS, Clocks
-from openportal.templemeads.diagnostics import Memory, NotificationStatistics
+from openportal.templemeads.diagnostics import Memory
 from openportal.templemeads.events import Quarantined, Received, Sent
 from openportal.templemeads.health import Json, ProcessUsage, Totals
 from openportal.templemeads.job import Job
 from openportal.templemeads.ledger.format import Event
-from openportal.templemeads.notifications import (
-    Arrived,
-    Deliver,
-    Notification,
-    Place,
-    ToBridge,
-    ToNext,
-    forward,
-    from_wire,
-    parse,
-    route,
-)
+from openportal.templemeads.notifications import Arrived, Deliver, Place, ToBridge, ToNext, forward, route
 
 HEALTH_WAIT_SECONDS = 0.5
 HEALTH_WAIT_LESS_PER_HOP_SECONDS = 0.08
@@ -87,7 +77,7 @@ class AgentControl:
         self.totals = Totals()
         self.memory = Memory()
         self.usage = ProcessUsage()
-        self.notifications = NotificationStatistics()
+        self.notifications: Counter[str] = Counter()  # received, sent, failed
         self.clocks = Clocks()
         agent.core.skew = self.clocks.skew
         self.started = agent.clock()
@@ -229,7 +219,7 @@ class AgentControl:
         while held and held[0][0] < now:
             dropped += "Notify" in held.popleft()[1]
         if dropped:
-            self.notifications.total_failed += dropped
+            self.notifications["failed"] += dropped
             self._log.warning("notifications lost", peer=peer, count=dropped, reason="the neighbour was away too long")
 
     # --- questions ----------------------------------------------------------------------------------------------------
@@ -404,7 +394,7 @@ class AgentControl:
         inner = parse(command)
         portals = self._boards_of("Portal")
         if not portals:
-            self.notifications.total_failed += 1
+            self.notifications["failed"] += 1
             raise Unavailable(f"no portal has ever connected to {self.agent.name}: the notification was not sent")
         self._send_notification(portals[0], forward(inner, self.agent.name, portals[0].name))
 
@@ -415,11 +405,11 @@ class AgentControl:
         return [board for board in boards if board.linked] or boards
 
     def _notified(self, peer: str, wire: Any) -> None:
-        self.notifications.total_received += 1
+        self.notifications["received"] += 1
         try:
             self._pass_on(peer, from_wire(wire))
         except OpenPortalError:
-            self.notifications.total_failed += 1
+            self.notifications["failed"] += 1
             raise
 
     def _pass_on(self, peer: str, notification: Notification) -> None:
@@ -445,7 +435,7 @@ class AgentControl:
 
     def _send_notification(self, board: Board, notification: Notification) -> None:
         self._tell(board, {"Notify": {"notification": notification.to_wire()}})
-        self.notifications.total_sent += 1
+        self.notifications["sent"] += 1
 
 
 def remainder(path: list[str]) -> str:

@@ -22,7 +22,7 @@ import msgspec
 
 from openportal.errors import Expired, GrammarError, InvalidJob, JobError, OpenPortalError, Unavailable, Unroutable
 from openportal.grammar.destination import Position
-from openportal.grammar.instructions import split_command
+from openportal.grammar.instructions import split_command, subject_of
 from openportal.paddington.peer import LEAF_TYPES
 from openportal.templemeads.board import MAX_STORED_RESULT_BYTES, Board, Entry
 from openportal.templemeads.erasure import owner_of, owner_of_effect
@@ -41,7 +41,7 @@ from openportal.templemeads.events import (
     board_stream,
 )
 from openportal.templemeads.job import MAX_VERSION, Job, State
-from openportal.templemeads.outbox import kind_of, sayable, subject_of
+from openportal.templemeads.outbox import kind_of, sayable
 from openportal.templemeads.results import encode_result
 from openportal.templemeads.role import Here, Role
 from openportal.templemeads.saga import Outcome

@@ -7,13 +7,22 @@ fastest) give way. The same job failing again and again is one row with a count.
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from openportal.grammar.health import (
+    DiagnosticsReport,
+    ExpiredJobEntry,
+    FailedJobEntry,
+    LogEntry,
+    NotificationStatistics,
+    RunningJobEntry,
+    SlowJobEntry,
+)
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.core import Core
 from openportal.templemeads.health import Json, Totals, is_running, link_states, moment, outcome_of
@@ -24,79 +33,7 @@ MAX_ROWS = 100
 MAX_INSTRUCTION_CHARACTERS = 300
 MAX_MESSAGE_CHARACTERS = 500
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
 Row = TypeVar("Row")
-
-
-class Failed(msgspec.Struct):
-    """Jobs that failed in the same way."""
-
-    destination: str
-    instruction: str
-    error_message: str
-    count: Count
-    first_seen: str
-    last_seen: str
-
-
-class Slow(msgspec.Struct):
-    """One of the slowest jobs since the start."""
-
-    destination: str
-    instruction: str
-    duration_ms: Annotated[float, msgspec.Meta(ge=0)]
-    completed_at: str
-
-
-class Lapsed(msgspec.Struct):
-    """Jobs that expired; the times are those of the last."""
-
-    destination: str
-    instruction: str
-    created_at: str
-    expired_at: str
-    count: Count
-
-
-class Running(msgspec.Struct):
-    """Jobs that are being worked on now; the times are those of the oldest."""
-
-    destination: str
-    instruction: str
-    started_at: str
-    count: Count
-    running_for_seconds: int
-
-
-class LogEntry(msgspec.Struct):
-    """A warning or an error of the logs."""
-
-    timestamp: str
-    level: str
-    target: str
-    message: str
-
-
-class NotificationStatistics(msgspec.Struct):
-    """Notifications since the start; `total_failed` were refused, or had nowhere to go."""
-
-    total_received: Count = 0
-    total_sent: Count = 0
-    total_failed: Count = 0
-
-
-class DiagnosticsReport(msgspec.Struct):
-    """The fields that every reader needs, the last two excepted. Times are RFC 3339."""
-
-    agent_name: str
-    generated_at: str
-    failed_jobs: list[Failed]
-    slowest_jobs: list[Slow]
-    expired_jobs: list[Lapsed]
-    running_jobs: list[Running]
-    warnings: list[str]
-    recent_logs: list[LogEntry] = []
-    notification_statistics: NotificationStatistics = msgspec.field(default_factory=NotificationStatistics)
 
 
 def checked(report: Any) -> Json | None:
@@ -145,8 +82,8 @@ class Memory:
     """What is remembered of the jobs that ended."""
 
     def __init__(self) -> None:
-        self._failed: Table[Failed] = Table()
-        self._expired: Table[Lapsed] = Table()
+        self._failed: Table[FailedJobEntry] = Table()
+        self._expired: Table[ExpiredJobEntry] = Table()
         self._slowest: list[_Timed] = []
         self._order = 0
 
@@ -166,30 +103,27 @@ class Memory:
     def _fail(self, job: Job, now: float) -> None:
         message = (job.result or "")[:MAX_MESSAGE_CHARACTERS]
         destination, instruction = parts(job.command)
-        row = self._failed.get((destination, instruction, message))
-        if row is None:
-            row = Failed(destination, instruction, message, 0, moment(now), "")
-            self._failed.put((destination, instruction, message), row)
-        row.count += 1
-        row.last_seen = moment(now)
+        key = (destination, instruction, message)
+        seen = self._failed.get(key)
+        count, first = (0, moment(now)) if seen is None else (seen.count, seen.first_seen)
+        self._failed.put(key, FailedJobEntry(*key, count + 1, first, moment(now)))
 
     def _expire(self, job: Job, now: float) -> None:
         key = parts(job.command)
-        row = self._expired.get(key) or Lapsed(*key, "", "", 0)
-        self._expired.put(key, row)
-        row.count += 1
-        row.created_at, row.expired_at = moment(job.created), moment(now)
+        seen = self._expired.get(key)
+        count = 0 if seen is None else seen.count
+        self._expired.put(key, ExpiredJobEntry(*key, moment(job.created), moment(now), count + 1))
 
-    def failed(self) -> list[Failed]:
+    def failed(self) -> list[FailedJobEntry]:
         return self._failed.rows()
 
-    def expired(self) -> list[Lapsed]:
+    def expired(self) -> list[ExpiredJobEntry]:
         return self._expired.rows()
 
-    def slowest(self) -> list[Slow]:
+    def slowest(self) -> list[SlowJobEntry]:
         """The slowest comes first."""
         return [
-            Slow(*parts(timed.command), int(timed.seconds * 1000), moment(timed.at))
+            SlowJobEntry(*parts(timed.command), int(timed.seconds * 1000), moment(timed.at))
             for timed in sorted(self._slowest, reverse=True)
         ]
 
@@ -204,7 +138,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_INSTRUCTION_CHARACTERS else f"{text[: MAX_INSTRUCTION_CHARACTERS - 1]}…"
 
 
-def running(core: Core, now: float) -> list[Running]:
+def running(core: Core, now: float) -> list[RunningJobEntry]:
     """What is being worked on, here or by those it was passed on to; the oldest first."""
     rows: dict[tuple[str, str], tuple[int, int]] = {}
     for board, entry in core.open_jobs():
@@ -216,7 +150,9 @@ def running(core: Core, now: float) -> list[Running]:
         created, count = rows.get(key, (entry.job.created, 0))
         rows[key] = (min(created, entry.job.created), count + 1)
     oldest = heapq.nsmallest(MAX_ROWS, rows.items(), key=lambda item: item[1][0])
-    return [Running(*key, moment(created), count, max(0, int(now - created))) for key, (created, count) in oldest]
+    return [
+        RunningJobEntry(*key, moment(created), count, max(0, int(now - created))) for key, (created, count) in oldest
+    ]
 
 
 def warnings(agent: Agent, totals: Totals) -> list[str]:
@@ -241,19 +177,20 @@ def log_entries(lines: Iterable[Recent]) -> list[LogEntry]:
     return [LogEntry(moment(line.at), line.level, line.target, line.message) for line in lines]
 
 
-def report(agent: Agent, memory: Memory, totals: Totals, notifications: NotificationStatistics) -> Json:
+def report(agent: Agent, memory: Memory, totals: Totals, notifications: Counter[str]) -> Json:
     """The report of this agent, as it travels."""
     now = agent.clock()
     made = DiagnosticsReport(
         agent_name=agent.name,
         generated_at=moment(now),
-        failed_jobs=memory.failed(),
-        slowest_jobs=memory.slowest(),
-        expired_jobs=memory.expired(),
-        running_jobs=running(agent.core, now),
-        warnings=warnings(agent, totals),
-        recent_logs=log_entries(recent(agent.name)),
-        notification_statistics=notifications,
+        failed_jobs=tuple(memory.failed()),
+        slowest_jobs=tuple(memory.slowest()),
+        expired_jobs=tuple(memory.expired()),
+        running_jobs=tuple(running(agent.core, now)),
+        warnings=tuple(warnings(agent, totals)),
+        recent_logs=tuple(log_entries(recent(agent.name))),
+        notification_statistics=NotificationStatistics(
+            notifications["received"], notifications["sent"], notifications["failed"]
+        ),
     )
-    told: Json = msgspec.to_builtins(made)
-    return told
+    return made.to_wire()

@@ -1,7 +1,7 @@
 """How an agent is: the HealthInfo that it tells its neighbours and the portal's software.
 
-`HealthInfo` lists what everyone in this network needs of it; readers refuse one that lacks a field, so what a neighbour
-sends is looked through (`checked`) before it is handed on. Beyond that ours says, and others ignore:
+`AgentHealth` lists what everyone in this network needs of it; readers refuse one that lacks a field, so what a
+neighbour sends is looked through (`checked`) before it is handed on. Beyond that ours says, and others ignore:
 
     ledger        {id, generation, head, position, units, last_commit_ms, low_space, free_bytes, size_bytes,
                   growth_bytes_per_day}
@@ -27,10 +27,11 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
+from openportal.grammar.health import AgentHealth, AgentType
 from openportal.templemeads.agent import ENGINE, MAX_RUNNING, PROTOCOL_VERSION, Agent
 from openportal.templemeads.board import Board, Entry
 from openportal.templemeads.clocks import Clocks
@@ -47,60 +48,23 @@ MAX_REMEMBERED_ENDS = 10_000
 DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
 Json = dict[str, Any]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-AgentType = Literal[
-    "Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler", "Virtual"
-]
 
 
-class HealthInfo(msgspec.Struct, kw_only=True):
-    """The fields that every reader needs. Times are RFC 3339."""
+class _Told(AgentHealth, frozen=True, kw_only=True):
+    """A neighbour's own health; those below it are looked at one by one."""
 
-    name: str
-    agent_type: AgentType
-    connected: bool
-    active_jobs: Count
-    pending_jobs: Count
-    running_jobs: Count
-    completed_jobs: Count
-    duplicate_jobs: Count
-    successful_jobs: Count
-    expired_jobs: Count
-    errored_jobs: Count
-    inflight_jobs: Count
-    queued_jobs: Count
-    worker_count: Count
-    memory_bytes: Count
-    cpu_percent: float
-    system_memory_total: Count
-    system_cpus: Count
-    job_time_min_ms: float
-    job_time_max_ms: float
-    job_time_mean_ms: float
-    job_time_median_ms: float
-    job_time_count: Count
-    total_completed: Count
-    total_failed: Count
-    total_expired: Count
-    total_slow: Count
-    start_time: str
-    current_time: str
-    uptime_seconds: Count
-    engine: str
-    version: str
-    last_updated: str
-    peers: Json = {}
+    peers: Json = msgspec.field(default_factory=dict)
 
 
-def moment(unix_seconds: float) -> str:
+def moment(unix_seconds: float) -> datetime:
     """A time as it travels in reports: as fine as we have it, since 0.32.2 takes no report older than its question."""
-    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(unix_seconds, UTC)
 
 
 def checked(health: Any, depth: int = 0) -> Json | None:
     """What a neighbour tells, without those below it whose health cannot be read; None if its own cannot."""
     try:
-        told = msgspec.convert(health, HealthInfo)
+        told = msgspec.convert(health, _Told)
     except (msgspec.ValidationError, RecursionError):
         return None
     below = told.peers if depth < MAX_PEERS_DEPTH and len(told.peers) <= MAX_PEERS else {}
@@ -253,7 +217,7 @@ def system_memory_bytes() -> int:
 def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float, clocks: Clocks) -> Json:
     """The HealthInfo of this agent alone, with what only ours says."""
     now, jobs = agent.clock(), open_jobs(agent.core)
-    info = HealthInfo(
+    info = AgentHealth(
         name=agent.name,
         agent_type=msgspec.convert(agent.role.agent_type, AgentType),
         connected=True,
@@ -271,7 +235,8 @@ def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float
         version=PROTOCOL_VERSION,
         last_updated=moment(now),
     )
-    return msgspec.structs.asdict(info) | extras(agent, jobs, totals, now - started) | {"neighbours": clocks.told()}
+    told = info.to_wire() | {"peers": {}, "neighbours": clocks.told()}
+    return told | extras(agent, jobs, totals, now - started)
 
 
 def counts_of(jobs: Open, totals: Totals) -> Json:

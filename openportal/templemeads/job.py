@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from openportal.errors import InvalidJob
+from openportal.grammar.joberrors import recovered
 
 DEFAULT_LIFETIME_SECONDS = 120
 SUBMIT_LIFETIME_SECONDS = 300
@@ -141,7 +142,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         """The kind of a failed job: its own word for it, or what its prose says."""
         if self.error is not None:
             return str(self.error.get("kind", "unknown"))
-        return kind_of_prose(self.result or "")
+        return recovered(self.result or "").kind
 
 
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
@@ -174,26 +175,3 @@ def _convert(wire: Wire) -> Job:
         extra = {key: wire[key] for key in unknown} or None
         return msgspec.structs.replace(job, expires=min(job.expires, latest), extra=extra)
     return job
-
-
-_PROSE_KINDS = (
-    ("ManagedProjectPendingError", "award_pending"),
-    ("ManagedProjectRejectedError", "award_rejected"),
-    ("ManagedProjectPermissionError", "award_permission"),
-    ("OpenPortalUnsupportedCommandError", "unsupported"),
-)
-
-
-def kind_of_prose(text: str) -> str:
-    """What kind of failure a message without a kind speaks of (how agents older than 0.92 tell it)."""
-    inner, wrapped = text, False
-    if text.startswith("RuntimeError{") and text.endswith("}"):
-        inner, wrapped = text[len("RuntimeError{") : -1], True
-    for name, kind in _PROSE_KINDS:
-        if inner == name or inner.startswith(f"{name}: "):
-            return kind
-    if inner in ("", "ExpirationError{}", "ExpirationError{{}}"):
-        return "expired"
-    if inner in ("UnknownError{}", "UnknownError{{}}"):
-        return "unknown"
-    return "run" if wrapped else "unknown"

@@ -120,7 +120,7 @@ class Collector:
         refused = {(reason,): count for reason, count in stats.refused.items()}
         yield counters("connections_refused", "Connections turned away.", ("reason",), refused)
         yield counter("commands_rejected", "Commands or jobs that were refused.", self._agent.core.rejected)
-        notes = {("received",): told.total_received, ("sent",): told.total_sent, ("failed",): told.total_failed}
+        notes = {(outcome,): told[outcome] for outcome in ("received", "sent", "failed")}
         yield counters("notifications", "Notifications by what became of them.", ("outcome",), notes)
 
     def _neighbours(self) -> Iterator[Metric]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from openportal.errors import GrammarError, InvalidJob, JobError, OpenPortalError
-from openportal.grammar.instructions import parse_instruction
+from openportal.errors import InvalidJob, JobError, OpenPortalError
+from openportal.grammar.instructions import subject_of
 from openportal.templemeads.board import Board, Entry, words_of
 from openportal.templemeads.events import (
     Joined,
@@ -173,11 +173,3 @@ def kind_of(error: OpenPortalError) -> str:
 def sayable(text: str) -> str:
     """Text as JSON can hold it: a file's name may have bytes that are no text, and an error speaks of it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def subject_of(text: str) -> str | None:
-    """Whom an instruction is about; None if it is about nobody, or in words that we do not know."""
-    try:
-        return parse_instruction(text).subject
-    except GrammarError:
-        return None

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 from openportal.errors import Expired, InvalidJob, OpenPortalError, Unroutable
 from openportal.grammar.destination import Position
-from openportal.grammar.instructions import split_command
+from openportal.grammar.instructions import split_command, subject_of
 from openportal.paddington.peer import AGENT_TYPES, LEAF_TYPES
 from openportal.templemeads.board import Board, Entry
 from openportal.templemeads.events import (
@@ -29,7 +29,7 @@ from openportal.templemeads.events import (
 )
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.lanes import Lanes, conflict
-from openportal.templemeads.outbox import Outbox, kind_of, sayable, subject_of
+from openportal.templemeads.outbox import Outbox, kind_of, sayable
 from openportal.templemeads.results import encode_result
 from openportal.templemeads.role import Here, Role, Work
 from openportal.templemeads.saga import Ask, AskFailed, Done, Driver, Finished, Outcome

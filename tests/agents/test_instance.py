@@ -311,7 +311,7 @@ def test_the_account_agent_answers_for_us(text: str) -> None:
 OF_USER = {
     f"get_home_dir {USER}": f"filesystem get_local_home_dir {MAPPED}",
     f"get_user_dirs {USER}": f"filesystem get_local_user_dirs {MAPPED}",
-    f"set_user_quota {USER} home 10 GB": f"filesystem set_local_user_quota {MAPPED} home 10 GB",
+    f"set_user_quota {USER} home 10 GB": f"filesystem set_local_user_quota {MAPPED} home 10.00 GB",
     f"get_user_quota {USER} home": f"filesystem get_local_user_quota {MAPPED} home",
     f"clear_user_quota {USER} home": f"filesystem clear_local_user_quota {MAPPED} home",
     f"get_user_quotas {USER}": f"filesystem get_local_user_quotas {MAPPED}",
@@ -323,7 +323,7 @@ OF_PROJECT = {
     f"get_storage_report {PROJECT} today": f"filesystem get_local_storage_report {GROUP} today",
     f"set_limit {PROJECT} 3600": f"scheduler set_local_limit {GROUP} 3600",
     f"get_limit {PROJECT}": f"scheduler get_local_limit {GROUP}",
-    f"set_project_quota {PROJECT} home 10GB": f"filesystem set_local_project_quota {GROUP} home 10GB",
+    f"set_project_quota {PROJECT} home 10GB": f"filesystem set_local_project_quota {GROUP} home 10.00 GB",
     f"get_project_quota {PROJECT} home": f"filesystem get_local_project_quota {GROUP} home",
     f"clear_project_quota {PROJECT} home": f"filesystem clear_local_project_quota {GROUP} home",
     f"get_project_quotas {PROJECT}": f"filesystem get_local_project_quotas {GROUP}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +21,7 @@ from openportal.bridge.http import Limits, bridge_app
 from openportal.bridge.keys import KeyRing
 from openportal.bridge.serve import HttpServer
 from openportal.errors import GrammarError, InvalidJob, JobError, Unavailable
+from openportal.signing import canonical_v1, sign, signed_headers
 
 KEY = bytes(range(32))
 SLOW_SECONDS = 0.6
@@ -133,8 +133,14 @@ class MemoryAgent:
             pass
         return self.jobs[id]
 
-    async def unfinished(self) -> list[Json]:
-        return [job for job in self.to_software.values() if job["state"] in OPEN_STATES]
+    async def unfinished(self, wait_seconds: float) -> list[Json]:
+        """Looks again while it waits: a test is in no hurry."""
+        deadline = time.monotonic() + wait_seconds
+        while not (found := [job for job in self.to_software.values() if job["state"] in OPEN_STATES]):
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(0.01)
+        return found
 
     async def fetch_job(self, id: str) -> Json | None:
         return self.to_software.get(id)
@@ -182,7 +188,7 @@ class MemoryAgent:
 
 @dataclass
 class Client:
-    """Signs as the protocol says it, by other means than the code under test."""
+    """A client that signs, as version 1 or 2."""
 
     http: httpx.AsyncClient
     key: bytes = KEY
@@ -192,10 +198,10 @@ class Client:
     def headers(self, method: str, function: str, body: str) -> dict[str, str]:
         nonce = str(uuid4())
         date = formatdate(self.clock(), usegmt=True)
-        text = canonical(self.version, method.lower(), date, function, body, nonce)
-        given = hashlib.blake2b(text, key=self.key, digest_size=32).hexdigest()
-        version = {"X-OpenPortal-Signature-Version": "2"} if self.version == 2 else {}
-        return {"Authorization": f"OpenPortal {given}", "Date": date, "X-Nonce": nonce, **version}
+        if self.version == 2:
+            return signed_headers(self.key, method.lower(), function, body, date, nonce)
+        given = sign(self.key, canonical_v1(method.lower(), date, function, body, nonce)).hex()
+        return {"authorization": f"OpenPortal {given}", "date": date, "x-nonce": nonce}
 
     async def get(self, function: str, **headers: str) -> httpx.Response:
         signed = {**self.headers("get", function, ""), **headers}
@@ -209,15 +215,6 @@ class Client:
         signed = {**self.headers("post", function, text), "Content-Type": "application/json", **headers}
         url = f"/{function}?openportal-version=0.1{query}"
         return await self.http.post(url, content=text.encode("utf-8", "surrogatepass"), headers=signed)
-
-
-def canonical(version: int, method: str, date: str, function: str, body: str, nonce: str) -> bytes:
-    if version == 2:
-        fields = ["openportal-sig-v2", method, "application/json", date, function, body, nonce]
-        text = "\n".join(f"{len(each.encode())}:{each}" for each in fields)
-    else:
-        text = "\n".join([method, "application/json", date, function, *([body] if body else []), nonce])
-    return json.dumps(text, ensure_ascii=False).encode()
 
 
 @dataclass

@@ -313,6 +313,17 @@ async def test_the_software_sees_no_job_that_is_not_on_the_disk(bridge: Bridge) 
             await asking
 
 
+async def test_the_software_can_wait_for_a_job(bridge: Bridge) -> None:
+    await bridge.start()
+    assert await bridge.backend.unfinished(0.01) == []
+    waiting = asyncio.create_task(bridge.backend.unfinished(20.0))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    id = await bridge.held()
+    assert [job["id"] for job in await waiting] == [id]
+    assert [job["id"] for job in await bridge.backend.unfinished(20.0)] == [id]
+
+
 async def test_the_software_answers_once(bridge: Bridge) -> None:
     await bridge.start()
     id = await bridge.held()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import time
@@ -17,7 +16,8 @@ from hypothesis import strategies as st
 from openportal.bridge.auth import Verifier
 from openportal.bridge.http import Api, bridge_app
 from openportal.bridge.keys import KeyRing
-from tests.bridge.support import KEY, Key, MemoryAgent, canonical
+from openportal.signing import signed_headers
+from tests.bridge.support import KEY, Key, MemoryAgent
 
 RING = KeyRing([Key()])
 FUNCTIONS = Api(MemoryAgent(), RING).functions()
@@ -55,12 +55,8 @@ async def ask(method: str, path: str, query: bytes, headers: list[Header], parts
 
 def signature(function: str, body: bytes, nonce: str) -> list[Header]:
     date, method = formatdate(usegmt=True), FUNCTIONS[function][0].lower()
-    text = canonical(2, method, date, function, body.decode(), nonce)
-    digest = hashlib.blake2b(text, key=KEY, digest_size=32).hexdigest()
-    return [
-        (b"authorization", f"OpenPortal {digest}".encode()), (b"date", date.encode()), (b"x-nonce", nonce.encode()),
-        (b"x-openportal-signature-version", b"2"),
-    ]  # fmt: skip
+    headers = signed_headers(KEY, method, function, body.decode(), date, nonce)
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 paths = st.one_of(

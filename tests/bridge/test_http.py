@@ -99,6 +99,24 @@ async def test_run_and_status_linger_and_wait(bridge: Bridge) -> None:
     assert time.monotonic() - began < 2
 
 
+async def test_run_waits_as_long_as_it_is_asked_to(bridge: Bridge) -> None:
+    answer = await bridge.client.post("run", {"command": "brics.aip1 get_users slow.brics"}, "&wait=5")
+    assert answer.json()["state"] == "Complete"
+
+
+async def test_fetch_jobs_waits_for_a_job(bridge: Bridge) -> None:
+    assert (await bridge.client.http.get("/fetch_jobs?wait=0.05", headers=fetch(bridge))).json() == []
+    asyncio.get_running_loop().call_later(0.1, bridge.agent.put, "brics.bridge.c1 get_project p.alloc")
+    [job] = (await bridge.client.http.get("/fetch_jobs?wait=20", headers=fetch(bridge))).json()
+    assert job["command"] == "brics.bridge.c1 get_project p.alloc"
+    assert len((await bridge.client.http.get("/fetch_jobs?wait=20", headers=fetch(bridge))).json()) == 1
+    problem(await bridge.client.http.get("/fetch_jobs?wait=26", headers=fetch(bridge)), 400)
+
+
+def fetch(bridge: Bridge) -> dict[str, str]:
+    return bridge.client.headers("get", "fetch_jobs", "")
+
+
 @pytest.mark.parametrize("wait", ["26", "-1", "nan", "inf", "soon"])
 async def test_wait_out_of_bounds(bridge: Bridge, wait: str) -> None:
     assert "0 to 25" in problem(await bridge.client.post("status", {"job": NOWHERE}, f"&wait={wait}"), 400)

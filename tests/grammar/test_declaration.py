@@ -1,8 +1,8 @@
 import pytest
 
 from openportal.errors import GrammarError
+from openportal.grammar.arguments import Word
 from openportal.grammar.declaration import Description, Instruction, declare
-from openportal.grammar.documents import Word
 from openportal.grammar.identifiers import UserIdentifier, Volume
 
 

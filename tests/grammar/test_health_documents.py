@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openportal.errors import GrammarError
-from openportal.grammar.health import Diagnostics, DiagnosticsReport, Health, HealthInfo, to_wire
+from openportal.grammar.health import Diagnostics, DiagnosticsReport, Health, HealthInfo
 
 NOW = "2026-11-24T07:35:08.945356669Z"
 COUNTS = (
@@ -55,8 +55,9 @@ def test_a_bridge_shows_all_that_it_sees() -> None:
     assert health.is_healthy
     assert health.keys() == ("brics",)
     assert health["brics"]["aip1"].agent_type == "Provider"
-    assert health["brics"].start_time.isoformat() == "2026-11-24T07:35:08.945356+00:00"
-    assert to_wire(health)["health"]["peers"]["brics"]["name"] == "brics"
+    assert health["brics"].start_time.isoformat() == "2026-11-24T07:35:08.945357+00:00"
+    assert Health.from_wire(health.to_wire()) == Health.from_json(json.dumps(health.to_wire())) == health
+    assert health.to_wire()["health"]["peers"]["brics"]["name"] == "brics"
 
 
 @pytest.mark.parametrize("text", ['{"status":"error"}', '{"status":"error","health":null,"report":null}'])
@@ -75,26 +76,26 @@ def test_an_answer_may_hold_nothing(text: str) -> None:
 def test_every_field_is_needed(name: str) -> None:
     wire = info("brics")
     del wire[name]
-    with pytest.raises(GrammarError, match=rf"^HealthInfo: {name}: "):
+    with pytest.raises(GrammarError, match=rf"^HealthInfo: .*`{name}`"):
         HealthInfo.from_json(json.dumps(wire))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("active_jobs", -1), ("active_jobs", 1.0), ("active_jobs", True), ("active_jobs", 2**64), ("connected", 1)),
+        *(("active_jobs", -1), ("active_jobs", 1.0), ("active_jobs", True), ("connected", 1)),
         *(("agent_type", "portal"), ("cpu_percent", "1"), ("start_time", "x"), ("start_time", 5), ("peers", {"x": {}})),
     ],
 )
 def test_nothing_is_converted(name: str, value: object) -> None:
-    with pytest.raises(GrammarError, match=rf"^HealthInfo: {name}"):
+    with pytest.raises(GrammarError, match=rf"^HealthInfo: .*`\$\.{name}"):
         HealthInfo.from_wire(info("brics", **{name: value}))
 
 
 @pytest.mark.parametrize("name", REPORT)
 def test_every_field_of_a_report_is_needed(name: str) -> None:
     wire = {key: value for key, value in REPORT.items() if key != name}
-    with pytest.raises(GrammarError, match=rf"^DiagnosticsReport: {name}: "):
+    with pytest.raises(GrammarError, match=rf"^DiagnosticsReport: .*`{name}`"):
         DiagnosticsReport.from_wire(wire)
 
 
@@ -109,6 +110,7 @@ def test_the_log_is_searched() -> None:
     statistics = {"total_received": 1, "total_sent": 2, "total_failed": 3}
     wire = {"status": "ok", "report": {**REPORT, "recent_logs": LOGS, "notification_statistics": statistics}}
     diagnostics = Diagnostics.from_wire(wire)
+    assert Diagnostics.from_wire(diagnostics.to_wire()) == diagnostics
     levels = {
         arguments: [entry.level for entry in diagnostics.logs(*arguments)]
         for arguments in ((), (2,), (0, "info"), (0, "WARN+"), (1, "warn+"), (0, None, "OF A LINK"), (0, None, "debug"))

@@ -3,7 +3,7 @@ from grammar_samples import words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openportal.grammar.text import QUOTE_LIMIT_CHARACTERS, WHITESPACE, quote, rejoin, trim
+from openportal.grammar.text import QUOTE_LIMIT_CHARACTERS, WHITESPACE, compact, quote, rejoin, trim
 
 
 @pytest.mark.parametrize("character", WHITESPACE)
@@ -33,3 +33,7 @@ def test_a_quote_is_printable_and_bounded(text: str, times: int) -> None:
     quoted = quote(text * times)
     assert quoted.isprintable()
     assert len(quoted) <= QUOTE_LIMIT_CHARACTERS * len("\\U00010000") + len("'…' (8000 characters)")
+
+
+def test_json_is_written_without_spaces_and_as_it_is() -> None:
+    assert compact({"ü": ["\n", 1.5, None]}) == '{"ü":["\\n",1.5,null]}'

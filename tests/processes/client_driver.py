@@ -1,4 +1,4 @@
-"""Runs inside the environment of a published client: drives a whole facility, and prints what it saw as JSON.
+"""Runs with a published client or with ours: drives a whole facility, and prints what it saw as JSON.
 
 client_driver.py <the portal's client.toml> <the other portal's client.toml> <URL of the portal's software>
 """
@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-import openportal as op  # the published one
+import openportal as op  # a published one, or ours
 
 CHAIN = "brics.aip1.clusters.shared"
 WAIT_MS = 20_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import tomllib
 import uuid
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 
 from openportal.cli.facility import CHAIN
+from openportal.signing import signed_headers
 
 TERMINAL = ("Complete", "Error")
 
@@ -35,17 +35,8 @@ class Load:
 
     async def call(self, function: str, body: Any = None) -> httpx.Response:
         method, text = ("get", "") if body is None else ("post", json.dumps(body))
-        date, nonce = formatdate(usegmt=True), str(uuid.uuid4())
-        fields = ["openportal-sig-v2", method, "application/json", date, function, text, nonce]
-        canonical = "\n".join(f"{len(f.encode())}:{f}" for f in fields)
-        mac = hashlib.blake2b(json.dumps(canonical).encode(), key=self._key, digest_size=32).hexdigest()
-        headers = {
-            "authorization": f"OpenPortal {mac}",
-            "date": date,
-            "x-nonce": nonce,
-            "x-openportal-signature-version": "2",
-            "content-type": "application/json",
-        }
+        signed = signed_headers(self._key, method, function, text, formatdate(usegmt=True), str(uuid.uuid4()))
+        headers = {**signed, "content-type": "application/json"}
         return await self._http.request(method.upper(), f"/{function}", content=text, headers=headers)
 
     async def run(self, instruction: str) -> None:

@@ -1,4 +1,4 @@
-"""The clients that are on the package index drive a whole facility of ours, every function of theirs.
+"""The clients that are on the package index drive a whole facility of ours, every function of theirs, and so does ours.
 
 Beside the usual facility there is a second portal, `allocator`, with a bridge of its own: its awards are what our
 portal's software gets to answer.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +23,57 @@ from tests.processes.software import PORTALS, Software
 
 DRIVER = Path(__file__).with_name("client_driver.py")
 CHILD_MAX_SECONDS = 90
+OURS = "ours"
+WORDED = ("failures",)
+"""What is told in the words of the client."""
 MEMBERS_HERE = (*PORTALS, *(member for member in MEMBERS if member.name not in ("bridge", "brics")))
 PATH = "shared.clusters.aip1.brics"
 
 pytestmark = pytest.mark.processes
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What one client saw of a fresh facility."""
-    facility = Facility(tmp_path_factory.mktemp("facility"), members=MEMBERS_HERE)
-    with facility, Software(facility.client_file) as software:
-        facility.lay_out({"bridge": {"bridge": software.table}})
-        facility.start()
-        facility.wait_ready()
-        yield {"version": request.param} | drive(request.param, facility, software)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What each client saw of a facility of its own; each is started once."""
+
+    @cache
+    def run(version: str) -> dict[str, Any]:
+        facility = Facility(tmp_path_factory.mktemp("facility"), members=MEMBERS_HERE)
+        with facility, Software(facility.client_file) as software:
+            facility.lay_out({"bridge": {"bridge": software.table}})
+            facility.start()
+            facility.wait_ready()
+            return drive(version, facility, software)
+
+    return run
+
+
+@pytest.fixture(scope="module", params=(*VERSIONS, OURS))
+def seen(request: pytest.FixtureRequest, runs: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    return runs(request.param) | {"version": request.param}
 
 
 def drive(version: str, facility: Facility, software: Software) -> dict[str, Any]:
+    python = sys.executable if version == OURS else client_python(version)
     child = subprocess.run(
-        [client_python(version), "-I", DRIVER, facility.client_file, facility.client_file_of("office"), software.url],
+        [python, "-I", DRIVER, facility.client_file, facility.client_file_of("office"), software.url],
         cwd=facility.folder, env={**os.environ, "RUST_BACKTRACE": "0"},
         capture_output=True, text=True, timeout=CHILD_MAX_SECONDS, check=False,
     )  # fmt: skip
     assert child.returncode == 0, child.stderr
-    seen: dict[str, Any] = json.loads(child.stdout)
+    seen: dict[str, Any] = json.loads(child.stdout.replace(str(facility.folder), "<facility>"))
     return seen
+
+
+def test_the_same_program_sees_the_same_with_the_published_client_and_with_ours(
+    runs: Callable[[str], dict[str, Any]],
+) -> None:
+    theirs, ours = runs("0.94.0"), runs(OURS)
+    assert {name: ours[name] for name in theirs if name not in WORDED} == {
+        name: theirs[name] for name in theirs if name not in WORDED
+    }
+    for name in WORDED:
+        assert ours[name].keys() == theirs[name].keys()
 
 
 def newer(seen: dict[str, Any]) -> bool:

@@ -6,14 +6,10 @@ shown beside it, with SQLite as the agents use it and with the setting that they
 
 from __future__ import annotations
 
-import asyncio
 import re
-import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,10 +17,12 @@ import pytest
 
 from openportal.cli.facility import CHAIN, HOST, Facility, free_ports
 from tests.processes.load import Load
-from tests.processes.waiting import ended, result_of, until_async
+from tests.processes.waiting import ended, result_of
+from tests.tracing import strace, traced
 
 AGENTS = ("acct", "shared")
 JOBS = 20
+SYNCS = ("-e", "trace=fdatasync,fsync")
 SYNC = re.compile(r"\b(?:fdatasync|fsync)\(\d+[^)]*\)\s+= 0\b|<\.\.\. (?:fdatasync|fsync) resumed>.*= 0\b")
 COMMITS = """
 import os, sqlite3, sys
@@ -40,17 +38,6 @@ os._exit(0)  # without the checkpoint of a close
 """
 
 pytestmark = [pytest.mark.processes, pytest.mark.systems]
-
-
-@pytest.fixture(scope="module")
-def strace() -> str:
-    found = shutil.which("strace")
-    if found is None:
-        for words in (("update", "-q"), ("install", "-qy", "strace")):
-            subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=600", *words], check=True)
-        found = shutil.which("strace")
-    assert found is not None
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -72,23 +59,6 @@ def counted(trace: Path) -> int:
     return len(SYNC.findall(trace.read_text()))
 
 
-@asynccontextmanager
-async def traced(strace: str, pid: int, trace: Path) -> AsyncIterator[None]:
-    """The syncs of a running process, while inside, in a file."""
-    words = [strace, "-f", "-e", "trace=fdatasync,fsync", "-o", str(trace), "-p", str(pid)]
-    said = trace.with_suffix(".said")
-    with said.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(*words, stderr=stderr)
-    try:
-        await until_async(lambda: "attached" in said.read_text() or process.returncode is not None, "strace is there")
-        assert process.returncode is None, said.read_text()
-        yield
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)  # strace lets go of the process, and ends
-        await process.wait()
-
-
 def commits(port: int) -> int:
     """Commits of an agent's ledger since it started, as it tells Prometheus."""
     text = httpx.get(f"http://{HOST}:{port}/metrics").text
@@ -97,12 +67,10 @@ def commits(port: int) -> int:
 
 
 @pytest.mark.parametrize("name", AGENTS)
-async def test_every_commit_is_synced(
-    facility: Facility, metrics: dict[str, int], strace: str, tmp_path: Path, name: str
-) -> None:
+async def test_every_commit_is_synced(facility: Facility, metrics: dict[str, int], tmp_path: Path, name: str) -> None:
     load = Load(facility.client_file)
     result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
-    async with traced(strace, facility.processes[name].pid, tmp_path / "trace"):
+    async with traced(facility.processes[name].pid, tmp_path / "trace", SYNCS):
         before = commits(metrics[name])
         for number in range(JOBS):
             result_of(await ended(load, f"{CHAIN} add_user {name}{number}.demo.brics"))
@@ -113,12 +81,12 @@ async def test_every_commit_is_synced(
     assert counted(tmp_path / "trace") >= committed
 
 
-def test_the_count_would_tell_if_commits_were_not_synced(strace: str, tmp_path: Path) -> None:
+def test_the_count_would_tell_if_commits_were_not_synced(tmp_path: Path) -> None:
     """The agents' setting passes the measure above, the one below it does not."""
     syncs = {}
     for mode in ("FULL", "NORMAL"):
         trace = tmp_path / mode
-        words = [strace, "-f", "-e", "trace=fdatasync,fsync", "-o", str(trace)]
+        words = [strace(), "-f", *SYNCS, "-o", str(trace)]
         script = [sys.executable, "-c", COMMITS, mode, str(tmp_path / f"{mode}.sqlite"), str(2 * JOBS)]
         subprocess.run([*words, *script], check=True)
         syncs[mode] = counted(trace)

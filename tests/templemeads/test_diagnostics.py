@@ -16,6 +16,7 @@ from openportal.paddington.peer import Peer
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import AgentControl
 from openportal.templemeads.diagnostics import MAX_INSTRUCTION_CHARACTERS, MAX_ROWS, Memory, checked
+from openportal.templemeads.health import moment
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.logs import Handler, configure
@@ -33,7 +34,7 @@ def test_the_same_failure_is_one_row() -> None:
     newest, row = memory.failed()
     assert (newest.error_message, newest.count) == ("another", 1)
     assert (row.destination, row.instruction, row.count) == ("aip1.clusters", "get_users p.brics", 2)
-    assert (row.first_seen, row.last_seen) == ("1970-01-01T00:01:50.000000Z", "1970-01-01T00:02:00.000000Z")
+    assert (row.first_seen, row.last_seen) == (moment(110.0), moment(120.0))
 
 
 def test_expired_jobs() -> None:
@@ -43,8 +44,8 @@ def test_expired_jobs() -> None:
     [row] = memory.expired()
     assert (row.count, row.created_at, row.expired_at) == (
         2,
-        "1970-01-01T00:01:40.000000Z",
-        "1970-01-01T00:02:00.000000Z",
+        moment(100.0),
+        moment(120.0),
     )
     assert memory.failed() == [] and memory.slowest() == []
 

@@ -15,15 +15,10 @@ from functools import partial
 from openportal.agents import naming
 from openportal.agents.filesystem.volumes import project_of
 from openportal.agents.sandbox.store import SandboxStore, Value
-from openportal.errors import InvalidJob
 from openportal.grammar import instructions as op
 from openportal.grammar.declaration import Instruction
 from openportal.grammar.identifiers import ProjectMapping
 from openportal.templemeads.handlers import Handler, Run
-
-LIMIT_MAX_SECONDS = 2**63 - 1
-LIMIT_MAX_DIGITS = 19
-UNIT_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 
 class SandboxScheduler:
@@ -99,7 +94,7 @@ class SandboxScheduler:
         await self._put(run, _associations(mapping.local_group), mapping.local_user, None, "remove user from account")
 
     async def _set_local_limit(self, run: Run, instruction: op.SetLocalLimit) -> Value:
-        value = {"seconds": _seconds(str(instruction.limit))}
+        value = instruction.limit.usage.to_wire()
         await self._put(run, "limits", instruction.mapping.local_group, value, "set limit")
         return value
 
@@ -122,13 +117,3 @@ class SandboxScheduler:
 
 def _associations(group: str) -> str:
     return f"associations/{group}"
-
-
-def _seconds(text: str) -> int:
-    """Node seconds of `36000` or `10 hours`."""
-    number, _, unit = text.partition(" ")
-    factor = UNIT_SECONDS.get(unit.strip().lower().removesuffix("s") or "second", 0)
-    decimal = number.isascii() and number.isdecimal() and len(number) <= LIMIT_MAX_DIGITS
-    if not decimal or not factor or int(number) * factor > LIMIT_MAX_SECONDS:
-        raise InvalidJob(f"{text!r} is not a limit: a whole number of node seconds, minutes, hours or days.")
-    return int(number) * factor

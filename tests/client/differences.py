@@ -1,0 +1,70 @@
+"""Where our module is meant to answer otherwise than the published client 0.94.0, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Difference(NamedTuple):
+    """`applies` looks at the type, the operation and the input of a question."""
+
+    why: str
+    applies: Callable[[str, str, Any], bool]
+
+
+def _state(given: Any) -> str:
+    try:
+        return str(json.loads(given)["state"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def _is_list(given: Any, *result_types: str) -> bool:
+    return given["result_type"] in result_types and str(given["result"]).startswith("[")
+
+
+def _bad_volume(kind: str, op: str, given: Any) -> bool:
+    return (kind, op) == ("Volume", "new") and (given == "" or " " in given or given.strip() != given)
+
+
+def _projects(given: Any) -> set[str]:
+    return {str(each.get("project", each.get("portal"))) for each in given}
+
+
+DIFFERENCES = (
+    Difference("a volume's name is checked when it is made, not by the agent that gets it", _bad_volume),
+    Difference(
+        "a duplicate job prints as one, without Rust's notation for an option that is not set",
+        lambda kind, op, given: kind == "Job" and op == "from_json" and _state(given) == "Duplicate",
+    ),
+    Difference(
+        "a result of offerings is decoded, and a list of usages, which the published client writes but cannot read",
+        lambda kind, op, given: op == "result" and _is_list(given, "Destinations", "Vec<Usage>"),
+    ),
+    Difference(
+        "adding the report of another project or portal is an error; the published client logs it and adds nothing",
+        lambda kind, op, given: op == "add" and isinstance(given[0], dict) and len(_projects(given)) > 1,
+    ),
+)
+
+
+def difference(kind: str, op: str, given: Any) -> Difference | None:
+    return next((each for each in DIFFERENCES if each.applies(kind, op, given)), None)
+
+
+def where(ours: Any, theirs: Any, path: str = "") -> str | None:
+    """The first place where two answers differ; None if nowhere.
+
+    Where theirs is a failure, ours must be one of the same class; its words are our own.
+    """
+    if isinstance(theirs, dict) and "error_class" in theirs and "error" in theirs:
+        theirs = {"error_class": theirs["error_class"]}
+        ours = {"error_class": ours.get("error_class")} if isinstance(ours, dict) else ours
+    if isinstance(theirs, dict) and isinstance(ours, dict) and ours.keys() == theirs.keys():
+        return next(filter(None, (where(ours[key], theirs[key], f"{path}.{key}") for key in theirs)), None)
+    if isinstance(theirs, list) and isinstance(ours, list) and len(ours) == len(theirs):
+        places = (where(*pair, f"{path}[{at}]") for at, pair in enumerate(zip(ours, theirs, strict=True)))
+        return next(filter(None, places), None)
+    return None if type(ours) is type(theirs) and ours == theirs else f"{path}: ours {ours!r}, theirs {theirs!r}"

@@ -1,0 +1,115 @@
+"""The published client 0.94.0 and ours are asked the same and must answer the same: verdict, output and exception.
+
+The published one runs as a child process in an environment of its own. QUICK questions of each kind in every run, and
+MANY more where there is time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import openportal
+from openportal.cli.published import client_python
+from tests.client.asked import ASKED, answer
+from tests.client.differences import difference, where
+from tests.client.questions import QUESTIONS
+
+ORACLE = Path(__file__).with_name("oracle.py")
+QUICK = 45
+MANY = 1_600
+CASES_QUICK_LEAST = 3_000
+CASES_MANY_LEAST = 100_000
+KINDS = sorted(QUESTIONS)
+DEADLY = {("Node", "construct")}
+"""What can end the process of the published client: the cores of a node that are too many for it to count."""
+
+
+class Oracle:
+    """The published client, asked one question at a time. There are questions that it does not survive."""
+
+    def __init__(self) -> None:
+        self._child = self._begin()
+
+    def _begin(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [client_python("0.94.0"), "-I", ORACLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, env={**os.environ, "RUST_BACKTRACE": "0"}, text=True, encoding="utf-8",
+        )  # fmt: skip
+
+    def ask(self, kind: tuple[str, str], given: Any) -> dict[str, Any] | None:
+        """Its answer; None if it died over the question."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps({"type": kind[0], "op": kind[1], "input": given}) + "\n")
+        self._child.stdin.flush()
+        line = self._child.stdout.readline()
+        if not line:
+            self.close()
+            self._child = self._begin()
+            return None
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        """Let it end. It must have died of itself, or be well."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.close()
+        assert self._child.wait(10) in (0, -signal.SIGABRT)
+        self._child.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[Oracle]:
+    found = Oracle()
+    yield found
+    found.close()
+
+
+def check(oracle: Oracle, kind: tuple[str, str], given: Any) -> None:
+    ours = answer(ASKED[kind], openportal, given)
+    theirs = oracle.ask(kind, given)
+    if theirs is None:
+        assert kind in DEADLY, f"{given!r} ends the published client"
+        return
+    differ = where(json.loads(json.dumps(ours)), theirs)
+    assert differ is None or difference(*kind, given) is not None, f"{given!r} {differ}"
+
+
+def ask_many(oracle: Oracle, kind: tuple[str, str], cases: int) -> None:
+    @settings(max_examples=cases, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(QUESTIONS[kind])
+    def ask(given: Any) -> None:
+        check(oracle, kind, given)
+
+    ask()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_both_answer_the_same(oracle: Oracle, kind: tuple[str, str]) -> None:
+    ask_many(oracle, kind, QUICK)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_both_answer_the_same_for_long(oracle: Oracle, kind: tuple[str, str]) -> None:
+    ask_many(oracle, kind, MANY)
+
+
+def test_it_is_enough() -> None:
+    assert len(KINDS) * QUICK >= CASES_QUICK_LEAST
+    assert len(KINDS) * MANY >= CASES_MANY_LEAST
+
+
+def test_every_kind_of_question_on_record_is_asked() -> None:
+    on_record = {(kind, op) for kind, op in ASKED}
+    assert {kind for kind, _ in on_record} - {kind for kind, _ in QUESTIONS} == {"StorageReport"}

@@ -1,0 +1,75 @@
+"""What a bridge said was accepted, or had ended, is in its log on every disk that a power loss may leave.
+
+`powerloss.py` records and looks; the same facility with synchronous=OFF shows that this bites.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import recorded_disk
+from tests.faults.recorded_disk import crash_at
+
+ROOT = Path(__file__).parents[2]
+IMAGES = 200
+LONG_IMAGES = 2_000
+LIBRARY = Path("/usr/lib/x86_64-linux-gnu/libfuse.so.2")
+PACKAGES = ("libfuse2", "e2fsprogs", "util-linux")
+
+
+@pytest.fixture(scope="module")
+def packages() -> None:
+    if not LIBRARY.exists() or shutil.which("mkfs.ext4") is None:
+        for words in (("update", "-q"), ("install", "-qy", *PACKAGES)):
+            subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=600", *words], check=True)
+
+
+def losses(folder: Path, images: int, *options: str) -> int:
+    """At how many of so many moments something that was promised is lost."""
+    words = ["unshare", "--mount", sys.executable, "-m", "tests.faults.powerloss", str(folder), "--images", str(images)]
+    done = subprocess.run([*words, *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"{found['images']} crash images, something promised is lost on {found['lost']}")
+    assert found["images"] == images
+    return int(found["lost"])
+
+
+@pytest.mark.processes
+@pytest.mark.systems
+def test_nothing_promised_is_lost(packages: None, tmp_path: Path) -> None:
+    assert losses(tmp_path, IMAGES) == 0
+
+
+@pytest.mark.processes
+@pytest.mark.systems
+@pytest.mark.long
+def test_nothing_promised_is_lost_at_many_more_moments(packages: None, tmp_path: Path) -> None:
+    assert losses(tmp_path, LONG_IMAGES) == 0
+
+
+@pytest.mark.processes
+@pytest.mark.systems
+def test_this_would_tell_if_commits_were_not_synced(packages: None, tmp_path: Path) -> None:
+    assert losses(tmp_path, IMAGES // 5, "--unsafe") > 0
+
+
+def test_a_crash_keeps_what_was_flushed() -> None:
+    base = bytes(4 * recorded_disk.SECTOR_BYTES)
+    one, two = b"1" * recorded_disk.SECTOR_BYTES, b"2" * recorded_disk.SECTOR_BYTES
+    steps = [
+        recorded_disk.Step(recorded_disk.WRITE, 0, one),
+        recorded_disk.Step(recorded_disk.FLUSH),
+        recorded_disk.Step(recorded_disk.MARK, 0, b"one\n"),
+        recorded_disk.Step(recorded_disk.WRITE, recorded_disk.SECTOR_BYTES, two),
+    ]
+    crashes = [crash_at(base, steps, 4, random.Random(seed)) for seed in range(20)]
+    assert all(crash.image.startswith(one) and crash.promised == ["one"] for crash in crashes)
+    assert {crash.image[recorded_disk.SECTOR_BYTES :].startswith(two) for crash in crashes} == {True, False}
