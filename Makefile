@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 $(STAMP): pyproject.toml
 	python3 -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[agents,postgresql,test,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[agents,postgresql,test,fuzz,dev]'
 	touch $@
 
 demo: $(STAMP)

@@ -4,7 +4,7 @@
     .venv/bin/python bench/client.py --calls 2000     more calls
 
 The calls go to a bridge of a facility of ours, over loopback. Each program is run by the interpreter of its client, and
-the same program by both; a figure that the published client does not have is left out.
+the same program by both. Imports and the grammar are measured in CPU time, since they wait for nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from openportal.cli.facility import Facility
 from openportal.cli.published import client_python
 
 IMPORTS = 15
+START_MAX_SECONDS = 90.0
 YEAR_USERS = 500
 YEAR_DAYS = 365
 
-IMPORT = (
-    "import time; begin = time.perf_counter(); import openportal as o; o.Job, o.run; print(time.perf_counter() - begin)"
-)
+IMPORT = """
+import time
+begin = time.process_time()
+import openportal as o
+o.Job, o.run
+print(time.process_time() - begin)
+"""
 CALLS = """
 import json, sys, time, openportal as o
 o.load_config(sys.argv[1])
@@ -58,15 +63,15 @@ def each():
     for text in texts: str(o.Instruction(text))
 rounds = []
 for _ in range(30):
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(200): each()
-    rounds.append((time.perf_counter() - begin) / 200 / len(texts))
+    rounds.append((time.process_time() - begin) / 200 / len(texts))
 year = sys.stdin.read()
 parses = []
 for _ in range(7):
-    begin = time.perf_counter()
+    begin = time.process_time()
     report = o.ProjectUsageReport.from_json(year)
-    parses.append(time.perf_counter() - begin)
+    parses.append(time.process_time() - begin)
     del report
 print(json.dumps({"instruction": rounds, "year": parses}))
 """
@@ -86,7 +91,7 @@ def year() -> str:
 
 def run(python: str | Path, program: str, *arguments: object, given: str = "") -> Any:
     child = subprocess.run(
-        [str(python), "-c", program, *map(str, arguments)],
+        [str(python), "-I", "-c", program, *map(str, arguments)],
         input=given, capture_output=True, text=True, check=False, env={**os.environ, "RUST_BACKTRACE": "0"},
     )  # fmt: skip
     if child.returncode:
@@ -130,7 +135,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="openportal-bench-") as folder, Facility(Path(folder)) as facility:
         facility.lay_out()
         facility.start()
-        facility.wait_ready()
+        facility.wait_ready(START_MAX_SECONDS)
         run(sys.executable, ADD_PROJECT, facility.client_file)
         for name, python in clients.items():
             for what, seconds in run(python, CALLS, facility.client_file, options.calls, name[0]).items():

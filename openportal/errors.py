@@ -6,6 +6,7 @@
     ├── SecretError             a secret cannot be opened or made                   invalid
     ├── TransportError          paddington: the link                                unavailable, retry
     │   ├── HandshakeError      the peer is not who it must be, or speaks otherwise
+    │   │   └── IdentityAlarm   somebody else seems to have a neighbour's keys
     │   ├── FrameError          a frame that cannot be opened or is too big
     │   ├── ReplayError         a nonce that was seen before, is too old, or is missing
     │   ├── NotConnected        there is no live link to that peer
@@ -66,6 +67,17 @@ class TransportError(OpenPortalError):
 
 class HandshakeError(TransportError):
     """The peer is not who it must be, or does not speak our protocol."""
+
+
+class IdentityAlarm(HandshakeError):
+    """Somebody else seems to have a neighbour's keys: the connection is refused, and an operator has to look.
+
+    `cause` is a word for the counters: one of `paddington.peer.ALARM_CAUSES`.
+    """
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class FrameError(TransportError):

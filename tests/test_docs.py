@@ -342,7 +342,7 @@ def sections_of(table: type) -> set[type]:
 
 
 def test_every_table_of_the_file_is_documented() -> None:
-    known = {*TABLES.values(), config.Encryption, config.IpRules}
+    known = {*TABLES.values(), config.Encryption, config.IpRules, config.KeyPair}
     assert sections_of(config.AgentConfig) <= known
 
 
@@ -358,7 +358,8 @@ def test_settings(heading: str) -> None:
     for cells in rows(reference("configuration"), heading):
         field = fields.get(cells[0].strip("`"))
         if field is not None and isinstance(field.default, str | int):
-            assert cells[1] == f"`{field.default}`"
+            default = str(field.default)
+            assert cells[1] == f"`{default.lower() if isinstance(field.default, bool) else default}`"
 
 
 def test_encryption_and_volumes() -> None:
@@ -435,6 +436,7 @@ async def measured(folder: Path) -> list[Metric]:
     agent.core.board("aip1@default")
     control.clocks.answered("aip1@default", control.own_health(), agent.clock(), agent.clock())
     agent.links.stats.rejected["FrameError"] = agent.links.stats.refused["HandshakeError"] = 1
+    agent.links.stats.alarms["aip1@default", "takeover"] = 1
     found = list(Collector(agent, control).collect())
     await agent.stop()
     return found

@@ -17,7 +17,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.live import Live
 
 from openportal.cli import client_tables as tables
+from openportal.cli.client_tables import Seen
 from openportal.client import Client, Config, Job
 from openportal.client.connection import Connections
 from openportal.client.exchange import TIMEOUT_SECONDS, asking, value_of
@@ -44,24 +46,10 @@ CLIENT_VARIABLE = "OPENPORTAL_CLIENT"
 PIPE_COLUMNS = 240
 LOG_LINES = 20
 WATCH_SECONDS = 2.0
+UNTOLD = "The bridge cannot tell how it is."
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM = "openportal"
 COMPLETE_VARIABLE = "_OPENPORTAL_COMPLETE"
-
-
-class Asking(click.Command):
-    """A command that asks a bridge; what goes wrong is one sentence on stderr and an exit code of its own."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except GrammarError as error:
-            raise click.UsageError(str(error)) from None
-        except BrokenPipeError:
-            raise  # whoever reads us has enough; click ends the command
-        except OSError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(EXIT_BRIDGE)
 
 
 class Bridge:
@@ -76,15 +64,40 @@ class Bridge:
         request = asking(function, body)
         return value_of(request, self._connections.call(request))
 
+    def close(self) -> None:
+        self.client.close()
+        self._connections.close()
 
-def _bridge(ctx: click.Context, _: click.Parameter, path: Path | None) -> Bridge | None:
-    if ctx.resilient_parsing:  # the shell asks for the words that can follow
-        return None
-    return Bridge(Config.load(path or default_folder() / CLIENT_FILE))
+
+class Asking(click.Command):
+    """A command that asks the bridge of `--config-file`, which its function is given as `bridge`.
+
+    What goes wrong is one sentence on stderr and an exit code of its own.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with closing(_opened(ctx.params.pop("config_file"))) as bridge:
+                ctx.params["bridge"] = bridge
+                return super().invoke(ctx)
+        except GrammarError as error:
+            raise click.UsageError(str(error)) from None
+        except BrokenPipeError:
+            raise  # whoever reads us has enough; click ends the command
+        except OSError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_BRIDGE)
+
+
+def _opened(path: Path | None) -> Bridge:
+    try:
+        return Bridge(Config.load(path or default_folder() / CLIENT_FILE))
+    except OSError as error:
+        raise click.UsageError(f"{error}. Its operator writes one: op-bridge bridge --config {CLIENT_FILE}") from None
 
 
 BRIDGE = click.option(
-    "-c", "--config-file", "bridge", callback=_bridge, envvar=CLIENT_VARIABLE, type=click.Path(path_type=Path),
+    "-c", "--config-file", envvar=CLIENT_VARIABLE, type=click.Path(path_type=Path),
     help=f"The file of the bridge's client; default {CLIENT_FILE} in the folder of the agents' files.",
 )  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -168,23 +181,25 @@ def health(bridge: Bridge, as_json: bool) -> None:
     answer, found = _health(bridge)
     if as_json:
         click.echo(tables.plain(answer))
-    elif found.health is not None:
-        console().print(tables.health_tree(found.health))
+    elif found is not None:
+        console().print(tables.health_tree(found))
     else:
-        click.echo("The bridge cannot tell how it is.", err=True)
+        click.echo(UNTOLD, err=True)
     sys.exit(_sick(found))
 
 
-def _health(bridge: Bridge) -> tuple[Any, Health]:
+def _health(bridge: Bridge) -> tuple[Any, Seen | None]:
+    """The answer, and what it tells if it tells anything."""
     answer = bridge.ask("health")
     try:
-        return answer, Health.from_wire(answer)
+        info = Health.from_wire(answer).health
     except GrammarError as error:
         raise OSError(f"/health: the answer cannot be read: {error}") from error
+    return answer, None if info is None else Seen.of(info, answer["health"])
 
 
-def _sick(found: Health) -> int:
-    return 0 if found.is_healthy and found.health is not None and not tables.away(found.health) else EXIT_FAILED
+def _sick(found: Seen | None) -> int:
+    return 0 if found is not None and found.is_whole else EXIT_FAILED
 
 
 @click.command(cls=Asking)
@@ -217,40 +232,36 @@ def diagnostics(destination: str, bridge: Bridge, lines: int, level: str | None,
 @click.option("--looks", type=click.IntRange(1), help="End after so many looks; default: on Ctrl-C.")
 @JSON
 def watch(bridge: Bridge, every: float, looks: int | None, as_json: bool) -> None:
-    """The tree of all agents, again and again; with --json one object a line. The exit code is that of the last look."""
+    """The tree of all agents, again and again; the exit code is that of the last look."""
     if as_json:
         sys.exit(_look_again(bridge, every, looks, lambda answer, _: click.echo(tables.plain(answer))))
     with Live(console=console(), auto_refresh=False) as live:
 
-        def draw(_: object, found: Health) -> None:
-            live.update(
-                tables.health_tree(found.health) if found.health is not None else "nothing is known", refresh=True
-            )
+        def draw(_: object, found: Seen | None) -> None:
+            live.update(UNTOLD if found is None else tables.health_tree(found), refresh=True)
 
         code = _look_again(bridge, every, looks, draw)
     sys.exit(code)
 
 
-def _look_again(bridge: Bridge, every: float, looks: int | None, show: Callable[[Any, Health], None]) -> int:
-    seen = 0
-    while True:
+def _look_again(bridge: Bridge, every: float, looks: int | None, show: Callable[[Any, Seen | None], None]) -> int:
+    for look in count(1):
         answer, found = _health(bridge)
         show(answer, found)
-        seen += 1
-        if seen == looks:
+        if look == looks:
             return _sick(found)
         time.sleep(every)
+    raise AssertionError("count never ends")
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
     """Print what makes SHELL complete the words of this command: `eval "$(openportal completion bash)"`."""
-    from openportal.cli.openportal import main
-
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(main, {}, "openportal", "_OPENPORTAL_COMPLETE").source())
+    click.echo(kind(ctx.find_root().command, {}, PROGRAM, COMPLETE_VARIABLE).source())
 
 
 COMMANDS = (run, jobs, health, diagnostics, watch, completion)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -39,19 +40,36 @@ def job_table(jobs: Iterable[Job]) -> RenderableType:
     return table
 
 
-def health_tree(info: HealthInfo) -> Tree:
+@dataclass(frozen=True)
+class Seen:
+    """An agent, those below it, and the neighbours that it has no link to: agents of ours tell of those too."""
+
+    info: HealthInfo
+    below: tuple[Seen, ...]
+    lost: tuple[str, ...]
+
+    @classmethod
+    def of(cls, info: HealthInfo, told: Mapping[str, Any]) -> Self:
+        """`told` is the JSON that `info` was read from."""
+        links = told.get("links")
+        down = [peer for peer, state in links.items() if state == "down"] if isinstance(links, dict) else []
+        lost = sorted({peer.partition("@")[0] for peer in down} - info.peers.keys())
+        return cls(
+            info, tuple(cls.of(peer, told["peers"][name]) for name, peer in sorted(info.peers.items())), tuple(lost)
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every agent has all its links."""
+        return self.info.connected and not self.lost and all(one.is_whole for one in self.below)
+
+
+def health_tree(seen: Seen) -> Tree:
     """An agent and, below it, all that it sees."""
-    tree = Tree(_agent(info))
-    for _, peer in sorted(info.peers.items()):
-        tree.children.append(health_tree(peer))
+    tree = Tree(_agent(seen.info))
+    tree.children += map(health_tree, seen.below)
+    tree.children += [Tree(Text.assemble((name, "bold"), (" no link", "bold red"))) for name in seen.lost]
     return tree
-
-
-def away(info: HealthInfo, path: tuple[str, ...] = ()) -> list[str]:
-    """The paths of all agents that are not connected."""
-    here = (*path, info.name)
-    below = [one for _, peer in sorted(info.peers.items()) for one in away(peer, here)]
-    return below if info.connected else [".".join(here), *below]
 
 
 def _agent(info: HealthInfo) -> Text:

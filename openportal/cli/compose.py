@@ -18,6 +18,7 @@ from openportal.errors import ConfigError, LedgerCorrupt, LedgerError, UnknownEv
 from openportal.grammar.instructions import Instruction
 from openportal.paddington.config import AgentConfig
 from openportal.paddington.exchange import Exchange
+from openportal.paddington.keyring import Keyring
 from openportal.paddington.peer import Links, Peer
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import AgentControl
@@ -68,7 +69,7 @@ def build_agent(config: AgentConfig, command: str, connect: Connect | None = Non
     service = config.service
     neighbours = [Peer(client.name, client.zone) for client in service.clients]
     neighbours += [Peer(server.name, server.zone) for server in service.servers]
-    connect = connect or (lambda agent: Exchange(service, agent))
+    connect = connect or (lambda agent: Exchange(service, agent, keyring=Keyring(service, config.path)))
     agent = make_agent(config, command, neighbours, connect)
     declared = [(Peer(client.name, client.zone), client.type) for client in service.clients]
     declared += [(Peer(server.name, server.zone), server.type) for server in service.servers]

@@ -1,4 +1,4 @@
-"""The command `openportal`: what a bridge can be asked, how agents stand, what ledgers tell, and a whole facility."""
+"""The operator's command: how agents stand, what their ledgers tell, and a whole facility for training."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ def main() -> None:
 
 for command in client_commands.COMMANDS:
     main.add_command(command)
-
-
 for command in ledger_keep.COMMANDS:
     ledger.add_command(command)
 for command in job_change.COMMANDS:

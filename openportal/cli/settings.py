@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,8 +47,10 @@ from openportal.paddington.config import (
     web_url,
     websocket_url,
 )
+from openportal.paddington.ephemeral import KeyPair
 from openportal.paddington.files import FILE_BYTES_MAX, read_text, write_private
-from openportal.paddington.invite import Invite, new_key
+from openportal.paddington.invite import LIFETIME, Invite, new_key
+from openportal.paddington.keyring import key_tables
 from openportal.paddington.secretstore import Form, looks_sealed, open_secret, password_of, seal_secret
 
 __all__ = ["AgentDefaults", "attach", "config_path"]
@@ -229,6 +232,10 @@ def _write_new(path: Path, tables: Mapping[str, Any], force: bool) -> None:
 @click.option("-z", "--zone", help="Zone of the pair.  [default: default]")
 @click.option("--type", "type_", help="The type that the client must have.")
 @click.option("--proxy", help="Name of the server through which the client is relayed.")
+@click.option(
+    "--expires", metavar="TIME", help="When the invite ends, such as 2030-01-31T12:00Z.  [default: in a week]"
+)
+@click.option("--standby", is_flag=True, help="The client runs at several addresses, and one of them works.")
 @click.pass_context
 def client(ctx: click.Context, /, **options: Any) -> None:
     action = _only_one(ctx, **{name: options[name] for name in ("add", "remove", "rotate")}, list=options["list_"])
@@ -241,7 +248,7 @@ def client(ctx: click.Context, /, **options: Any) -> None:
     elif action == "remove":
         _remove_peer(path, "clients", options["remove"], zone)
     elif action == "rotate":
-        _rotate_client(path, options["rotate"], zone)
+        _rotate_client(path, options["rotate"], zone, options["expires"])
 
 
 def _add_client(path: Path, zone: str, options: Mapping[str, Any]) -> None:
@@ -251,10 +258,11 @@ def _add_client(path: Path, zone: str, options: Mapping[str, Any]) -> None:
     with edit(path) as (document, config):
         _check_new(config.service.clients, "client", name, zone)
         _check_proxy(config, proxy)
-        invite = _invite(config, zone, proxy)
+        invite = _invite(config, zone, proxy, options["expires"])
         rules = ip if ip is None else IpRules.parse(ip).to_toml()
         entry = {"name": name, "zone": zone, "type": options["type_"] and check_type(options["type_"]), "proxy": proxy}
-        _append(_table(document, "service"), "clients", {**entry, "ip": rules, **_keys(invite)})
+        fresh = {"invite_expires": invite.expires, "standby": options["standby"] or None, **_keys(invite)}
+        _append(_table(document, "service"), "clients", {**entry, "ip": rules, **fresh})
         checked_text(document, path)
         if invite.invite_file.exists():
             click.echo(f"{invite.invite_file} was there and is replaced: was it handed on?", err=True)
@@ -262,20 +270,25 @@ def _add_client(path: Path, zone: str, options: Mapping[str, Any]) -> None:
     click.echo(f"The client {name} is added; its invite is {invite.invite_file}.")
 
 
-def _rotate_client(path: Path, name: str, zone: str | None) -> None:
+def _rotate_client(path: Path, name: str, zone: str | None, expires: str | None) -> None:
     with edit(path) as (document, config):
         index = _find(config.service.clients, "client", name, zone)
         old = config.service.clients[index]
-        invite = _invite(config, old.zone, old.proxy)
-        _put(_table(document, "service")["clients"][index], _keys(invite))
+        invite = _invite(config, old.zone, old.proxy, expires)
+        entry = _table(document, "service")["clients"][index]
+        entry.pop("next_keys", None)
+        _put(entry, {**_keys(invite), "invite_expires": invite.expires})
         invite.save(invite.rotate_file)
     click.echo(f"The client {name} has new keys; they are in {invite.rotate_file}.")
 
 
-def _invite(config: AgentConfig, zone: str, proxy: str | None) -> Invite:
+def _invite(config: AgentConfig, zone: str, proxy: str | None, expires: str | None) -> Invite:
     """An invite of ours with new keys."""
-    service = config.service
-    return Invite(service.name, service.url, zone, new_key(), new_key(), config.agent, proxy)
+    service, now = config.service, datetime.now(UTC).replace(microsecond=0)
+    end = now + LIFETIME if expires is None else check_moment(expires)
+    invite = Invite(service.name, service.url, zone, new_key(), new_key(), config.agent, proxy, end)
+    invite.check_fresh(now)
+    return invite
 
 
 # ---- server ---------------------------------------------------------------------------------------------------------
@@ -323,6 +336,7 @@ def _rotate_server(path: Path, file: Path, zone: str | None) -> None:
 
 def _read_invite(file: Path, zone: str | None) -> Invite:
     invite = Invite.load(file)
+    invite.check_fresh(datetime.now(UTC))
     if zone is not None and zone != invite.zone:
         raise ConfigError(f"{file} is for the zone {invite.zone!r}, not {zone!r}; leave --zone out or ask for another.")
     return invite
@@ -361,7 +375,7 @@ def _check_proxy(config: AgentConfig, proxy: str | None) -> None:
 
 
 def _keys(invite: Invite) -> dict[str, Any]:
-    return {"inner_key": {"data": invite.inner_key.hex()}, "outer_key": {"data": invite.outer_key.hex()}}
+    return key_tables(KeyPair(invite.inner_key, invite.outer_key))
 
 
 # ---- extra, secret, encryption --------------------------------------------------------------------------------------

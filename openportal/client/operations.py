@@ -1,10 +1,10 @@
 """How the agents are, and what went wrong at them.
 
-    health = openportal.health()                     health["brics"]["aip1"].active_jobs
+    health = openportal.health()                     health["bridge"]["brics"]["aip1"].active_jobs
     found = openportal.diagnostics("brics.aip1")     found.detail.failed_jobs
     openportal.restart("soft", "brics.aip1").is_ok()
 
-Times are in UTC, durations in milliseconds where the name says so.
+Times are in UTC and to the second, durations in milliseconds where the name says so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,18 @@ from typing import Any, ClassVar, Self, final
 from openportal.client.arguments import text, told
 from openportal.client.wrapper import Read, Wrapper, each, maybe
 from openportal.grammar import health as grammar
+
+
+def _to_the_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+def _said(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _times(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 class _Shown(Wrapper[Any]):
@@ -67,12 +79,12 @@ class HealthInfo(_Shown):
     total_failed: Read[int] = Read()
     total_expired: Read[int] = Read()
     total_slow: Read[int] = Read()
-    start_time: Read[datetime] = Read()
-    current_time: Read[datetime] = Read()
+    start_time: Read[datetime] = Read(_to_the_second)
+    current_time: Read[datetime] = Read(_to_the_second)
     uptime_seconds: Read[int] = Read()
     engine: Read[str] = Read()
     version: Read[str] = Read()
-    last_updated: Read[datetime] = Read()
+    last_updated: Read[datetime] = Read(_to_the_second)
 
     def peers(self) -> dict[str, HealthInfo]:
         return {name: HealthInfo._of(peer) for name, peer in self._value.peers.items()}
@@ -81,14 +93,24 @@ class HealthInfo(_Shown):
         """The names of its neighbours."""
         return list(self._value.keys())
 
+    @property
+    def x(self) -> HealthInfo:
+        """The same, as the published client has it."""
+        return self
+
     def __getitem__(self, key: str) -> HealthInfo:
         return _found(self._value.peers, key)
 
-    def __getattr__(self, name: str) -> HealthInfo:
-        """A neighbour, where its name can stand after a dot: `health.detail.brics`."""
-        if name.startswith("_") or name not in self._value.peers:
-            raise AttributeError(f"'HealthInfo' object has no attribute '{name}'")
-        return HealthInfo._of(self._value.peers[name])
+    def __str__(self) -> str:
+        """A tree of the agents."""
+        here = self._value
+        link = "connected" if here.connected else "not connected"
+        jobs = f"{here.active_jobs} active, {here.total_failed} failed, {here.total_expired} expired"
+        lines = [
+            f"{here.name} ({here.agent_type.lower()} {here.version}): {link}, up {here.uptime_seconds} s, jobs {jobs}"
+        ]
+        below = (str(HealthInfo._of(peer)).split("\n") for _, peer in sorted(here.peers.items()))
+        return "\n".join([*lines, *(f"  {line}" for tree in below for line in tree)])
 
 
 @final
@@ -106,11 +128,15 @@ class Health(_Shown):
         return self._value.is_healthy
 
     def keys(self) -> list[str]:
-        """The names of the agents that the bridge sees."""
-        return list(self._value.keys())
+        """The name of the bridge, if it could say how it is."""
+        return [] if self._value.health is None else [self._value.health.name]
 
     def __getitem__(self, key: str) -> HealthInfo:
-        return _found({} if self._value.health is None else self._value.health.peers, key)
+        here = self._value.health
+        return _found({} if here is None else {here.name: here}, key)
+
+    def __str__(self) -> str:
+        return f"Health(status: {self.status})" + ("" if self.detail is None else f"\n{self.detail}")
 
 
 def _found(peers: Mapping[str, grammar.HealthInfo], key: str) -> HealthInfo:
@@ -128,8 +154,12 @@ class FailedJobEntry(_Shown):
     instruction: Read[str] = Read()
     error_message: Read[str] = Read()
     count: Read[int] = Read()
-    first_seen: Read[datetime] = Read()
-    last_seen: Read[datetime] = Read()
+    first_seen: Read[datetime] = Read(_to_the_second)
+    last_seen: Read[datetime] = Read(_to_the_second)
+
+    def __str__(self) -> str:
+        how_often = _times(self.count, "occurrence")
+        return f'{self.destination} {self.instruction}: "{self.error_message}" ({how_often})'
 
 
 @final
@@ -140,7 +170,11 @@ class SlowJobEntry(_Shown):
     destination: Read[str] = Read()
     instruction: Read[str] = Read()
     duration_ms: Read[float] = Read()
-    completed_at: Read[datetime] = Read()
+    completed_at: Read[datetime] = Read(_to_the_second)
+
+    def __str__(self) -> str:
+        when = _said(self.completed_at)
+        return f"{self.destination} {self.instruction}: {self.duration_ms:.1f}ms (completed at {when})"
 
 
 @final
@@ -150,9 +184,13 @@ class ExpiredJobEntry(_Shown):
     __slots__ = ()
     destination: Read[str] = Read()
     instruction: Read[str] = Read()
-    created_at: Read[datetime] = Read()
-    expired_at: Read[datetime] = Read()
+    created_at: Read[datetime] = Read(_to_the_second)
+    expired_at: Read[datetime] = Read(_to_the_second)
     count: Read[int] = Read()
+
+    def __str__(self) -> str:
+        what = f"{self.destination} {self.instruction} ({_times(self.count, 'occurrence')})"
+        return f"{what} - Created: {_said(self.created_at)}, Expired: {_said(self.expired_at)}"
 
 
 @final
@@ -162,9 +200,13 @@ class RunningJobEntry(_Shown):
     __slots__ = ()
     destination: Read[str] = Read()
     instruction: Read[str] = Read()
-    started_at: Read[datetime] = Read()
+    started_at: Read[datetime] = Read(_to_the_second)
     count: Read[int] = Read()
     running_for_seconds: Read[int] = Read()
+
+    def __str__(self) -> str:
+        what = f"{self.destination} {self.instruction} ({_times(self.count, 'instance')})"
+        return f"{what} - started at {_said(self.started_at)}, running for {self.running_for_seconds}s"
 
 
 @final
@@ -172,7 +214,7 @@ class LogEntry(_Shown):
     """A line of an agent's log."""
 
     __slots__ = ()
-    timestamp: Read[datetime] = Read()
+    timestamp: Read[datetime] = Read(_to_the_second)
     level: Read[str] = Read()
     target: Read[str] = Read()
     message: Read[str] = Read()
@@ -186,6 +228,10 @@ class NotificationStatistics(_Shown):
     total_received: Read[int] = Read()
     total_sent: Read[int] = Read()
     total_failed: Read[int] = Read()
+
+    def __str__(self) -> str:
+        counts = f"received={self.total_received}, sent={self.total_sent}, failed={self.total_failed}"
+        return f"NotificationStatistics({counts})"
 
 
 class _WithLogs(_Shown):
@@ -205,7 +251,7 @@ class DiagnosticsReport(_WithLogs):
 
     __slots__ = ()
     agent_name: Read[str] = Read()
-    generated_at: Read[datetime] = Read()
+    generated_at: Read[datetime] = Read(_to_the_second)
     failed_jobs: Read[list[FailedJobEntry]] = Read(each(FailedJobEntry))
     slowest_jobs: Read[list[SlowJobEntry]] = Read(each(SlowJobEntry))
     expired_jobs: Read[list[ExpiredJobEntry]] = Read(each(ExpiredJobEntry))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -60,9 +61,7 @@ def _printed(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 
 def _read_range(text: str) -> dates.DateRange:
-    """A range in a result has its days written out."""
-    start, colon, end = text.partition(":")
-    return dates.DateRange(dates.parse_date(start), dates.parse_date(end if colon else start))
+    return dates.DateRange.parse(text, date.today())
 
 
 def _to_wire(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What a project used on one day, by the names that users have on the machine.
 
-A day has many fields, and most are empty: its dataclass lists them as they are written, each with its family (see
+A day has many fields, and most are empty: its class lists them as they are written, each with its family (see
 `tallies`). Times are whole seconds. Usage that nobody is known for is that of `unknown`. Three kinds of names tell of
 jobs that had to run again: `requeue_*` is what the site bears, `charged_requeue_*` what the project bears, and
 `reservation_*` what ran in reservations. Expansion is turnaround over run time, kept in thousandths.
@@ -34,7 +34,6 @@ from openportal.grammar.tallies import (
 )
 
 UNKNOWN_USER: Final = "unknown"
-
 
 DayDocument = Mapping[str, Any]
 """The JSON object of a day as `DAY_DOCUMENT` decodes it: the fields that are there."""

@@ -118,14 +118,6 @@ class Health(Document, frozen=True):
     def detail(self) -> HealthInfo | None:
         return self.health
 
-    def keys(self) -> tuple[str, ...]:
-        return () if self.health is None else self.health.keys()
-
-    def __getitem__(self, name: str) -> HealthInfo:
-        if self.health is None:
-            raise KeyError(name)
-        return self.health[name]
-
 
 # Diagnostics.
 

@@ -7,7 +7,8 @@ The file is TOML, in the shape that today's agents write:
     [service.encryption.Environment]          key = "VARIABLE";  or an empty [service.encryption.Simple]
     [[service.servers]]                       agents that we dial: name zone url, optional type proxy
     [service.servers.inner_key]               data = 64 hexadecimal digits; the same for outer_key
-    [[service.clients]]                       agents that dial us: name zone ip, optional type proxy, and the two keys
+    [[service.clients]]                       agents that dial us: name zone ip, optional type proxy, and the two keys;
+                                              ours: standby invite_expires next_keys spent_keys
     [extras]                                  text to text; secrets are sealed (see secretstore)
     [bridge]                                  a bridge only: url ip port signal_url notification_url trusted_proxy
     [bridge.key]                              data; the key with the id "default"
@@ -38,6 +39,7 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, Field, TypeAdapte
 from tomlkit.exceptions import TOMLKitError
 
 from openportal.errors import ConfigError
+from openportal.paddington.ephemeral import KeyPair
 from openportal.paddington.files import exclusive, read_text, write_private
 from openportal.paddington.peer import AGENT_TYPES
 
@@ -317,7 +319,15 @@ def _bridge_keys(value: Any) -> Any:
     return {**value, "keys": [*first, *more]}
 
 
+def _stored_pair(value: Any) -> KeyPair:
+    if not isinstance(value, Mapping) or not {"inner_key", "outer_key"} <= set(value):
+        raise ConfigError("A pair of keys must be a table with inner_key and outer_key.")
+    return KeyPair(_stored_key(value["inner_key"]), _stored_key(value["outer_key"]))
+
+
 KeyField: TypeAlias = Annotated[bytes, _checked(_stored_key, dict, str)]
+PairField: TypeAlias = Annotated[KeyPair, _checked(_stored_pair, dict)]
+MomentField: TypeAlias = Annotated[datetime | None, _checked(check_moment, datetime, str)]
 NameField: TypeAlias = Annotated[str, _checked(check_name, str)]
 ZoneField: TypeAlias = Annotated[str, _checked(check_zone, str), Field(default=DEFAULT_ZONE)]
 TypeField: TypeAlias = Annotated[str | None, _checked(check_type, str)]
@@ -343,7 +353,11 @@ RulesField: TypeAlias = Annotated[IpRules | None, _checked(IpRules.parse, str, d
 
 @dataclass(frozen=True)
 class ClientPeer:
-    """An agent that dials us. `ip` is None only for one that comes through a proxy."""
+    """An agent that dials us. `ip` is None only for one that comes through a proxy.
+
+    `standby`: it is two processes or more, at different addresses; one of them works, the others wait.
+    `invite_expires`: its keys are those of an invite that was not used yet. `next_keys`, `spent_keys`: see keyring.py.
+    """
 
     name: NameField
     zone: ZoneField
@@ -352,6 +366,10 @@ class ClientPeer:
     outer_key: KeyField = field(repr=False)
     type: TypeField = None
     proxy: str | None = None
+    standby: Annotated[bool, Field(strict=True)] = False
+    invite_expires: MomentField = None
+    next_keys: tuple[PairField, ...] = ()
+    spent_keys: Annotated[PairField | None, Field(default=None)] = None
 
 
 @dataclass(frozen=True)
@@ -392,7 +410,7 @@ class BridgeKey:
     key: Annotated[KeyField, Field(validation_alias=AliasChoices("data", "key"))] = field(repr=False)
     verbs: tuple[str, ...] | None = None
     destinations: tuple[str, ...] | None = None
-    expires: Annotated[datetime | None, _checked(check_moment, datetime, str)] = None
+    expires: MomentField = None
 
 
 @dataclass(frozen=True)

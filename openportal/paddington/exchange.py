@@ -22,6 +22,7 @@ from websockets.uri import parse_uri
 from openportal.errors import ConfigError, HandshakeError, NotConnected
 from openportal.paddington.config import ServerPeer, ServiceConfig
 from openportal.paddington.handshake import Bootstrap, Local
+from openportal.paddington.keyring import Keyring
 from openportal.paddington.link import HANDSHAKE_SECONDS, Inbound, Link, Outbound, log, worth_a_line
 from openportal.paddington.peer import Backoff, Handler, Links, Peer, Stats
 from openportal.paddington.session import quote
@@ -125,9 +126,11 @@ class Exchange:
         reconnect: Backoff | None = None,
         clock: Callable[[], float] | None = None,
         batches: bool = True,
+        keyring: Keyring | None = None,
     ) -> None:
         epoch = int.from_bytes(os.urandom(8))
         self.config = config
+        self.keyring = keyring or Keyring(config)
         self.stats = Stats()
         self.local = Local(config.name, version, os.urandom, Bootstrap(epoch), batches)
         self.links: set[Link] = set()  # every connection, linked or not
@@ -240,6 +243,9 @@ class Exchange:
 
     def is_linked(self, peer: Peer) -> bool:
         return peer in self._linked
+
+    def link_of(self, peer: Peer) -> Link | None:
+        return self._linked.get(peer)
 
     def add(self, link: Link) -> None:
         peer = cast(Peer, link.peer)

@@ -11,8 +11,11 @@
       consume_status                   ◄─── StandbyStatus ────     create_status
 
 The first Handshake is sealed with the configured keys, the second with the configured inner key and the outer key that
-the first one brought, everything later with the two keys they brought. Fields that a peer does not know it ignores;
-`supports_nonce`, `nonce`, `epoch` came after 0.32.2 and `supports_batch` is ours, so each of them may be absent.
+the first one brought, everything later with the two keys they brought, or what both ephemeral keys made of them.
+
+Fields that a peer does not know it ignores. `supports_nonce`, `nonce` and `epoch` came after 0.32.2; `supports_batch`,
+`ephemeral` (see ephemeral.py), `supports_rotation` and `rotated` (see keyring.py) are ours. So each of them may be
+absent, and is left out where it says nothing.
 
 Every Handshake and PeerDetails carries the next number of one counter per peer, and the epoch of its sender (a random
 number, new in every process). The receiver keeps one window per epoch and refuses a number it has seen: a recorded
@@ -25,12 +28,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from openportal.errors import FrameError, HandshakeError, ReplayError
 from openportal.paddington.crypto import KEY_BYTES, RANDOM_BYTES, SALT_BYTES, Draw, Keys, open_, seal, xor
+from openportal.paddington.ephemeral import PUBLIC_BYTES, Agreed, Ephemeral, KeyPair
 from openportal.paddington.peer import Peer
 from openportal.paddington.session import U64_MAX, Session, Window
 
@@ -91,12 +95,13 @@ class SessionKey(msgspec.Struct):
     data: str
 
 
-class Handshake(msgspec.Struct):
+class Handshake(msgspec.Struct, omit_defaults=True):
     session_key: SessionKey
     engine: str
     version: str
     nonce: int | None = None
     epoch: int | None = None
+    ephemeral: str | None = None
 
 
 class StandbyStatus(msgspec.Struct):
@@ -104,7 +109,7 @@ class StandbyStatus(msgspec.Struct):
     client_is_secondary: bool
 
 
-class PeerDetails(msgspec.Struct):
+class PeerDetails(msgspec.Struct, omit_defaults=True):
     name: str
     zone: str
     version: int
@@ -113,6 +118,8 @@ class PeerDetails(msgspec.Struct):
     nonce: int | None = None
     epoch: int | None = None
     supports_batch: bool = False
+    supports_rotation: bool = False
+    rotated: bool = False
 
 
 class AnyObject(msgspec.Struct):
@@ -138,7 +145,7 @@ class Secrets(Protocol):
     def outer_key(self) -> bytes: ...
 
 
-class Candidate(Secrets, Protocol):
+class Client(Secrets, Protocol):
     """A configured client; without `ip` it does not connect directly."""
 
     @property
@@ -184,6 +191,7 @@ class Local:
     draw: Draw
     bootstrap: Bootstrap
     batches: bool = True
+    secrecy: bool = True  # whether we offer an ephemeral exchange
 
 
 M = TypeVar("M")
@@ -221,6 +229,8 @@ class _Side:
         self._keys: Keys | None = None
         self._peer: Peer | None = None
         self._details: PeerDetails | None = None
+        self._ephemeral: Ephemeral | None = None
+        self.next_keys: KeyPair | None = None  # what both sides can put in the place of the configured keys
 
     @property
     def peer(self) -> Peer:
@@ -238,13 +248,26 @@ class _Side:
     def _handshake(self, session_key: bytes) -> bytes:
         boot = self._local.bootstrap
         key, number = SessionKey(session_key.hex()), boot.next_nonce(self.peer)
-        return self._seal(Handshake(key, ENGINE, self._local.version, number, boot.epoch))
+        ephemeral = self._ephemeral.public.hex() if self._ephemeral else None
+        return self._seal(Handshake(key, ENGINE, self._local.version, number, boot.epoch, ephemeral))
+
+    def _take(self, agreed: Agreed) -> None:
+        """Go on with the keys that an exchange gave, and forget our half of it."""
+        keys, session = self.keys, agreed.session
+        self._keys = Keys(session.inner_key, session.outer_key, keys.inner_salt, keys.outer_salt)
+        self.next_keys = agreed.next
+        self._ephemeral = None
 
     def _read_handshake(self, message: Handshake) -> bytes:
         self._local.bootstrap.check(self.peer, message.nonce, message.epoch)
         return read_session_key(message)
 
-    def _own_details(self, secondary: bool) -> bytes:
+    @property
+    def details(self) -> PeerDetails:
+        assert self._details is not None, "PeerDetails are known once they were read"
+        return self._details
+
+    def _own_details(self, secondary: bool = False, supports_rotation: bool = False, rotated: bool = False) -> bytes:
         local, boot = self._local, self._local.bootstrap
         status = StandbyStatus(server_is_secondary=False, client_is_secondary=secondary)
         number = boot.next_nonce(self.peer)
@@ -258,6 +281,8 @@ class _Side:
                 nonce=number,
                 epoch=boot.epoch,
                 supports_batch=local.batches,
+                supports_rotation=supports_rotation,
+                rotated=rotated,
             )
         )
 
@@ -274,8 +299,7 @@ class _Side:
         return details
 
     def _session(self, now: float, dialling: bool) -> Session:
-        details = self._details
-        assert details is not None, "a session begins after PeerDetails"
+        details = self.details
         batches = details.supports_nonce and details.supports_batch and self._local.batches
         return Session(
             self.keys, self._local.draw, now, nonces=details.supports_nonce, batches=batches, dialling=dialling
@@ -290,6 +314,7 @@ class Dialling(_Side):
         self._peer = Peer(server.name, server.zone)
         self._server = server
         self._session_outer = local.draw(KEY_BYTES)
+        self._ephemeral = Ephemeral(local.draw) if local.secrecy else None
 
     def create_upgrade(self) -> dict[str, str]:
         """The headers to add to the upgrade request; masked salts are what every version can read."""
@@ -307,11 +332,15 @@ class Dialling(_Side):
         return frame
 
     def consume_handshake(self, frame: bytes | str) -> None:
-        session_inner = self._read_handshake(read_message(self.keys, frame, Handshake))
+        message = read_message(self.keys, frame, Handshake)
+        session_inner = self._read_handshake(message)
         self._keys = self.keys.with_inner(session_inner)
+        if message.ephemeral is not None and self._ephemeral is not None:
+            theirs, brought = read_ephemeral(message.ephemeral), KeyPair(session_inner, self._session_outer)
+            self._take(self._ephemeral.agree(theirs, brought, dialling=True))
 
-    def create_details(self) -> bytes:
-        return self._own_details(secondary=False)
+    def create_details(self, supports_rotation: bool = False) -> bytes:
+        return self._own_details(supports_rotation=supports_rotation and self.next_keys is not None)
 
     def consume_details(self, frame: bytes | str) -> bool:
         """Whether we are secondary: another connection with our name is the primary one."""
@@ -328,14 +357,20 @@ class Dialling(_Side):
         return self._session(now, dialling=True)
 
 
-class Accepting(_Side):
+C = TypeVar("C", bound=Client)
+
+
+class Accepting(_Side, Generic[C]):
     """The side that listens; its methods are called in the order they stand in."""
 
-    def __init__(self, local: Local, clients: Iterable[Candidate]) -> None:
+    def __init__(self, local: Local, clients: Iterable[C]) -> None:
         super().__init__(local)
         self._clients = tuple(clients)
         self._salts = (b"", b"")
         self._plain = False
+        self._session_outer = b""
+        self._theirs = b""  # the ephemeral key of the other side, if it offered one
+        self._candidate: C | None = None
 
     def consume_upgrade(self, headers: Mapping[str, str], address: str) -> None:
         """Read the salts and keep the clients that may come from `address`; `headers` have lower-case names."""
@@ -353,12 +388,22 @@ class Accepting(_Side):
                 message = read_message(keys, frame, Handshake)
             except FrameError:
                 continue
-            self._peer = Peer(client.name, client.zone)
-            self._keys = keys.with_outer(self._read_handshake(message))
+            self._peer, self._candidate = Peer(client.name, client.zone), client
+            self._session_outer = self._read_handshake(message)
+            self._keys = keys.with_outer(self._session_outer)
+            if message.ephemeral is not None and self._local.secrecy:
+                self._theirs = read_ephemeral(message.ephemeral)
+                self._ephemeral = Ephemeral(self._local.draw)
             return
         raise HandshakeError("no configured client has the keys of this handshake")
 
-    def _keys_of(self, client: Candidate) -> Keys:
+    @property
+    def candidate(self) -> C:
+        """The one of the given clients whose keys opened the Handshake."""
+        assert self._candidate is not None, "the client is known once its Handshake was opened"
+        return self._candidate
+
+    def _keys_of(self, client: C) -> Keys:
         inner_salt, outer_salt = self._salts
         if not self._plain:
             inner_salt, outer_salt = xor(inner_salt, client.outer_key), xor(outer_salt, client.inner_key)
@@ -368,13 +413,16 @@ class Accepting(_Side):
         session_inner = self._local.draw(KEY_BYTES)
         frame = self._handshake(session_inner)
         self._keys = self.keys.with_inner(session_inner)
+        if self._ephemeral is not None:
+            brought = KeyPair(session_inner, self._session_outer)
+            self._take(self._ephemeral.agree(self._theirs, brought, dialling=False))
         return frame
 
     def consume_details(self, frame: bytes | str) -> None:
         self._read_details(frame)
 
-    def create_details(self, secondary: bool) -> bytes:
-        return self._own_details(secondary)
+    def create_details(self, secondary: bool, rotated: bool = False) -> bytes:
+        return self._own_details(secondary, rotated=rotated)
 
     def consume_poll(self, frame: bytes | str) -> None:
         read_message(self.keys, frame, AnyObject)
@@ -384,6 +432,10 @@ class Accepting(_Side):
 
     def session(self, now: float) -> Session:
         return self._session(now, dialling=False)
+
+
+def read_ephemeral(text: str) -> bytes:
+    return read_hex("ephemeral key", text, PUBLIC_BYTES)
 
 
 def read_salt(headers: Mapping[str, str], name: str) -> bytes:

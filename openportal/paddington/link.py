@@ -22,12 +22,22 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from openportal.errors import FrameError, HandshakeError, NotConnected, QueueFull, ReplayError, TransportError
+from openportal.errors import (
+    ConfigError,
+    FrameError,
+    HandshakeError,
+    IdentityAlarm,
+    NotConnected,
+    QueueFull,
+    ReplayError,
+    TransportError,
+)
 from openportal.paddington.config import ServerPeer
 from openportal.paddington.frames import MASK_BYTES, MASKED, WHOLE, apply_mask, extent, text_frame
 from openportal.paddington.handshake import Accepting, Dialling, Event, State, advance
-from openportal.paddington.peer import Peer
-from openportal.paddington.session import FRAME_MAX_BYTES, Session
+from openportal.paddington.keyring import Candidate
+from openportal.paddington.peer import TAKEOVER, Peer
+from openportal.paddington.session import FRAME_MAX_BYTES, RIVAL_SILENCE_MAX_SECONDS, Session
 
 if TYPE_CHECKING:
     from openportal.paddington.exchange import Exchange
@@ -62,7 +72,7 @@ def worth_a_line(count: int) -> bool:
 class Link(asyncio.Protocol):
     """One TCP connection, from the first byte to the last; `state` moves by the table in `handshake.py` only."""
 
-    side: Accepting | Dialling
+    side: Accepting[Candidate] | Dialling
     masks: bool  # whether we mask what we send; the other side does the opposite
 
     def __init__(self, exchange: Exchange, websocket: ClientProtocol | ServerProtocol) -> None:
@@ -117,6 +127,9 @@ class Link(asyncio.Protocol):
                 self._read_upgrade(data)
             else:
                 self._read_frames(data)
+        except IdentityAlarm as alarm:
+            self.exchange.stats.alarms[str(self.side.peer), alarm.cause] += 1
+            self.refuse(str(alarm), alarm.cause, logging.ERROR)
         except TransportError as error:
             self.refuse(str(error), type(error).__name__)
 
@@ -335,13 +348,13 @@ class Link(asyncio.Protocol):
         if worth_a_line(self.rejected_count):
             log.warning("%s: message %d dropped: %s", self.peer or self.address, self.rejected_count, error)
 
-    def refuse(self, reason: str, cause: str = "refused") -> None:
+    def refuse(self, reason: str, cause: str = "refused", level: int = logging.WARNING) -> None:
         """Turn the connection away without a word."""
         if self.state is State.CLOSED:
             return
         count = self.exchange.refused(cause)
         if worth_a_line(count):
-            log.warning("connection with %s refused: %s", self.side_name(), reason)
+            log.log(level, "connection with %s refused: %s", self.side_name(), reason)
         self.finish(reason)
         self.close_transport()
 
@@ -378,6 +391,12 @@ class Link(asyncio.Protocol):
         self._outgoing_bytes = 0
         self.exchange.remove(self, reason, later)
 
+    def contest(self) -> None:
+        """Another connection claims to be our peer: find out soon whether this one is still alive."""
+        if self._session is not None:
+            self._session.contest()
+            self._arm(self._session)
+
     # ---- time -------------------------------------------------------------------------------------------------------
 
     def _cancel_timer(self) -> None:
@@ -413,7 +432,7 @@ class Inbound(Link):
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange, ServerProtocol(max_size=HANDSHAKE_FRAME_MAX_BYTES, logger=_protocol_log))
         self.websocket: ServerProtocol
-        self.side: Accepting = Accepting(exchange.local, exchange.config.clients)
+        self.side: Accepting[Candidate] = Accepting(exchange.local, exchange.keyring.candidates())
         self._stranger = False
 
     def opened(self) -> None:
@@ -458,20 +477,41 @@ class Inbound(Link):
     def greeting(self, payload: bytes) -> None:
         self.side.consume_handshake(payload)
         self.peer = self.side.peer
+        self.exchange.keyring.check(self.side.candidate)
         self.move(Event.GREETED)
         self.write(self.side.create_handshake())
 
     def naming(self, payload: bytes) -> None:
         self.side.consume_details(payload)
-        secondary = self.exchange.is_linked(self.side.peer)
-        if secondary and self.exchange.standby[self.side.peer] >= STANDBY_MAX_PER_PEER:
-            raise HandshakeError(f"{STANDBY_MAX_PER_PEER} connections are standing by already")
-        self.write(self.side.create_details(secondary))
+        secondary = self._is_second()
+        offered = self.side.next_keys if self.side.details.supports_rotation and not secondary else None
+        rotated = self.exchange.keyring.welcome(self.side.candidate, offered)
+        self.write(self.side.create_details(secondary, rotated))
         self._known()
+        if rotated:
+            self.end("the keys of the invite were replaced; the peer comes again with the new ones")
+            return
         if secondary:
             self.exchange.standby[self.side.peer] += 1
             log.info("%s: a second connection stands by", self.peer)
         self._settle(secondary)
+
+    def _is_second(self) -> bool:
+        """Whether another connection of this peer is up; raises HandshakeError if this one may not wait for its end."""
+        first = self.exchange.link_of(self.side.peer)
+        if first is None:
+            return False
+        first.contest()
+        if first.address != self.address and not self.side.candidate.standby:
+            raise IdentityAlarm(
+                TAKEOVER,
+                f"{self.peer} is linked from {first.address}; either it moved and the old link ends within "
+                f"{RIVAL_SILENCE_MAX_SECONDS:.0f} seconds, or somebody else has its keys; "
+                "for a standby pair set standby = true",
+            )
+        if self.exchange.standby[self.side.peer] >= STANDBY_MAX_PER_PEER:
+            raise HandshakeError(f"{STANDBY_MAX_PER_PEER} connections are standing by already")
+        return True
 
     def standing_by(self, payload: bytes) -> None:
         try:
@@ -479,7 +519,10 @@ class Inbound(Link):
         except (FrameError, HandshakeError) as error:
             self.reject(error)
             return
-        secondary = self.exchange.is_linked(self.side.peer)
+        first = self.exchange.link_of(self.side.peer)
+        secondary = first is not None
+        if first is not None:
+            first.contest()
         self.write(self.side.create_status(secondary))
         if not secondary:
             self.exchange.standby[self.side.peer] -= 1
@@ -503,7 +546,7 @@ class Outbound(Link):
             exchange, ClientProtocol(parse_uri(server.url), max_size=HANDSHAKE_FRAME_MAX_BYTES, logger=_protocol_log)
         )
         self.websocket: ClientProtocol
-        self.side: Dialling = Dialling(exchange.local, server)
+        self.side: Dialling = Dialling(exchange.local, exchange.keyring.server(Peer(server.name, server.zone)))
         self.peer = self.side.peer
 
     def opened(self) -> None:
@@ -521,10 +564,26 @@ class Outbound(Link):
     def greeting(self, payload: bytes) -> None:
         self.side.consume_handshake(payload)
         self.move(Event.GREETED)
-        self.write(self.side.create_details())
+        self.write(self.side.create_details(self.exchange.keyring.rotates))
 
     def naming(self, payload: bytes) -> None:
-        self._settle(self.side.consume_details(payload))
+        secondary = self.side.consume_details(payload)
+        if self.side.details.rotated:
+            self._rotate()
+        else:
+            self._settle(secondary)
+
+    def _rotate(self) -> None:
+        """The peer has written down the keys that both of us derived; do the same and come again with them."""
+        keyring, keys = self.exchange.keyring, self.side.next_keys
+        if keys is None or not keyring.rotates:
+            raise HandshakeError(f"{self.peer} rotated keys that were not agreed on")
+        try:
+            keyring.adopt(self.side.peer, keys)
+        except ConfigError as error:
+            self.end(f"the new keys cannot be written: {error}")
+        else:
+            self.end("the keys of the invite were replaced; dialling with the new ones")
 
     def standing_by(self, payload: bytes) -> None:
         try:
@@ -551,7 +610,7 @@ class Outbound(Link):
         self._deadline(POLL_SILENCE_MAX_SECONDS, "the peer stopped answering while we stood by")
         self.write(self.side.create_poll())
 
-    def refuse(self, reason: str, cause: str = "refused") -> None:
+    def refuse(self, reason: str, cause: str = "refused", level: int = logging.WARNING) -> None:
         """Our own dialler reports what went wrong."""
         if self.state is not State.CLOSED:
             self.exchange.refused(cause)

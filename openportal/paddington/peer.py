@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 
 AGENT_TYPES = ("Portal", "Provider", "Platform", "Instance", "Bridge", "Account", "Filesystem", "Scheduler")
 LEAF_TYPES = frozenset({"Account", "Filesystem", "Scheduler"})
+TAKEOVER = "takeover"  # a second connection, from another address, while the first one lives
+SPENT_INVITE = "spent invite"  # the keys of an invite, after others took their place
+ALARM_CAUSES = (TAKEOVER, SPENT_INVITE)
 REDIAL_FIRST_MIN_SECONDS = 0.1
 REDIAL_FIRST_MAX_SECONDS = 0.3
 REDIAL_QUICK_MAX_SECONDS = 1.0
@@ -73,6 +76,7 @@ class Stats:
     messages_out: int = 0
     rejected: Counter[str] = field(default_factory=Counter)  # frames dropped, by error class; the link stayed up
     refused: Counter[str] = field(default_factory=Counter)  # connections turned away, by cause
+    alarms: Counter[tuple[str, str]] = field(default_factory=Counter)  # by peer and one of ALARM_CAUSES
 
 
 @dataclass(frozen=True, slots=True)

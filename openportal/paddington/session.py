@@ -8,7 +8,8 @@ The plaintext of a frame is one of
 
 `"KEEPALIVE"` is a text that is answered, not delivered: the dialling side sends one at once, and each side answers
 KEEPALIVE_SECONDS after it got one, with one answer pending at most. A connection on which nothing valid was heard
-for SILENCE_MAX_SECONDS is over.
+for SILENCE_MAX_SECONDS is over, or for RIVAL_SILENCE_MAX_SECONDS once another connection claims to be the same peer: a
+live one is heard of every other KEEPALIVE_SECONDS.
 
 A frame that cannot be opened or repeats a nonce is the caller's to count and drop; the connection goes on.
 """
@@ -28,6 +29,7 @@ WINDOW_NONCES = 1024
 KEEPALIVE = "KEEPALIVE"
 KEEPALIVE_SECONDS = 23.0
 SILENCE_MAX_SECONDS = 300.0
+RIVAL_SILENCE_MAX_SECONDS = 3 * KEEPALIVE_SECONDS
 FRAME_MAX_BYTES = 2 * 1024 * 1024
 WRAP_MAX_BYTES = 64  # of {"nonce":…,"payload":…} without the payload
 MESSAGE_MAX_BYTES = (FRAME_MAX_BYTES - FRAME_OVERHEAD_CHARS) // 4 - WRAP_MAX_BYTES  # of one text as a JSON string
@@ -95,7 +97,10 @@ _QUOTED_KEEPALIVE = quote(KEEPALIVE)
 class Session:
     """The state of one live connection: the keys, the nonces of both directions, and the two clocks."""
 
-    __slots__ = ("_batches", "_dialling", "_draw", "_keys", "_nonces", "_sent", "_window", "answer_at", "heard_at")
+    __slots__ = (
+        "_batches", "_dialling", "_draw", "_keys", "_nonces", "_sent", "_silence_max_seconds", "_window", "answer_at",
+        "heard_at",
+    )  # fmt: skip
 
     def __init__(
         self, keys: Keys, draw: Draw, now: float, *, nonces: bool, batches: bool = False, dialling: bool = False
@@ -107,6 +112,7 @@ class Session:
         self._dialling = dialling
         self._sent = 0  # nonces used
         self._window = Window()
+        self._silence_max_seconds = SILENCE_MAX_SECONDS
         self.heard_at = now
         self.answer_at = inf  # when the pending keepalive must go out
 
@@ -183,12 +189,16 @@ class Session:
 
     def due(self) -> float:
         """When `tick` has something to do."""
-        return min(self.answer_at, self.heard_at + SILENCE_MAX_SECONDS)
+        return min(self.answer_at, self.heard_at + self._silence_max_seconds)
+
+    def contest(self) -> None:
+        """Another connection claims to be this peer: from now on a silence is believed sooner."""
+        self._silence_max_seconds = RIVAL_SILENCE_MAX_SECONDS
 
     def tick(self, now: float) -> list[bytes]:
         """The keepalive frame if its time has come; raises NotConnected when the peer has been silent too long."""
-        if now >= self.heard_at + SILENCE_MAX_SECONDS:
-            raise NotConnected(f"nothing was heard for {SILENCE_MAX_SECONDS:.0f} seconds")
+        if now >= self.heard_at + self._silence_max_seconds:
+            raise NotConnected(f"nothing was heard for {self._silence_max_seconds:.0f} seconds")
         if now < self.answer_at:
             return []
         self.answer_at = inf

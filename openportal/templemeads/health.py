@@ -235,8 +235,8 @@ def own_health(agent: Agent, totals: Totals, usage: ProcessUsage, started: float
         version=PROTOCOL_VERSION,
         last_updated=moment(now),
     )
-    told = info.to_wire() | {"peers": {}, "neighbours": clocks.told()}
-    return told | extras(agent, jobs, totals, now - started)
+    more = extras(agent, jobs, totals, now - started) | {"neighbours": clocks.told()}
+    return info.to_wire() | {"peers": {}} | more
 
 
 def counts_of(jobs: Open, totals: Totals) -> Json:
@@ -278,6 +278,9 @@ def extras(agent: Agent, jobs: Open, totals: Totals, uptime_seconds: float) -> J
         "links": link_states(agent),
         "breakers": open_breakers(agent.core, now),
         "stuck": msgspec.structs.asdict(stuck(agent.core, now)),
+        "link_alarms": [
+            {"peer": peer, "cause": cause, "count": count} for (peer, cause), count in agent.links.stats.alarms.items()
+        ],
         "parked": jobs.parked,
         "waiting": jobs.waiting,
         "quarantined": totals.quarantined,

@@ -119,6 +119,7 @@ class Collector:
         yield counters("frames_rejected", "Frames dropped; the link stayed.", ("reason",), rejected)
         refused = {(reason,): count for reason, count in stats.refused.items()}
         yield counters("connections_refused", "Connections turned away.", ("reason",), refused)
+        yield counters("link_alarms", "Signs that somebody else has a peer's keys.", ("peer", "cause"), stats.alarms)
         yield counter("commands_rejected", "Commands or jobs that were refused.", self._agent.core.rejected)
         notes = {(outcome,): told[outcome] for outcome in ("received", "sent", "failed")}
         yield counters("notifications", "Notifications by what became of them.", ("outcome",), notes)

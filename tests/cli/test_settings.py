@@ -6,6 +6,8 @@ import os
 import stat
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -231,13 +233,61 @@ def test_two_agents_are_introduced() -> None:
 def test_the_entries_are_what_todays_agents_read() -> None:
     introduced()
     (client,) = raw("portal")["service"]["clients"]
-    assert set(client) == {"name", "zone", "ip", "inner_key", "outer_key"}
+    assert set(client) == {"name", "zone", "ip", "inner_key", "outer_key", "invite_expires"}  # they skip the last one
     assert client["ip"] == {"IP": "127.0.0.1"}
     assert set(client["inner_key"]) == {"data"}
     (server,) = raw("provider")["service"]["servers"]
     assert set(server) == {"name", "zone", "url", "type", "inner_key", "outer_key"}
     invite = tomllib.loads(Path("invite_portal_default.toml").read_text())
-    assert set(invite) == {"name", "url", "zone", "type", "inner_key", "outer_key"}
+    assert set(invite) == {"name", "url", "zone", "type", "inner_key", "outer_key", "expires"}
+
+
+def test_an_invite_ends_in_a_week_unless_told_otherwise() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    invite = Invite.load(introduced())
+    assert invite.expires is not None
+    assert timedelta(days=7) <= invite.expires - before < timedelta(days=7, minutes=10)
+    assert raw("portal")["service"]["clients"][0]["invite_expires"] == invite.expires
+    run("portal", "client", "--rotate", "provider", "--expires", "2099-01-31T12:00Z")
+    rotated = Invite.load("rotate_portal_default.toml")
+    assert rotated.expires == datetime(2099, 1, 31, 12, tzinfo=UTC)
+    assert raw("portal")["service"]["clients"][0]["invite_expires"] == rotated.expires
+
+
+@pytest.mark.parametrize("word", ["--add", "--rotate"])
+def test_an_expired_invite_is_refused_with_a_sentence(word: str) -> None:
+    invite = introduced()
+    old = replace(Invite.load(invite), expires=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    old.save(Path("old.toml"))
+    words = "The invite of 'portal' expired on 2026-01-02 03:04 UTC; ask for another one, made with client --rotate."
+    assert refused("provider", "server", word, "old.toml") == words
+
+
+@pytest.mark.parametrize(
+    ("time", "says"), [("2020-01-01", "expired on 2020-01-01"), ("soon", "'soon' is not a date and time")]
+)
+def test_an_invite_is_not_made_to_have_ended(time: str, says: str) -> None:
+    run("portal", "init")
+    assert says in refused("portal", "client", "-a", "x", "-i", "::1", "--expires", time)
+    assert not list(Path().glob("invite_*"))
+
+
+def test_rotating_by_hand_forgets_pairs_that_were_not_confirmed() -> None:
+    introduced()
+    path = Path("portal.toml")
+    keys = ['{ data = "' + digits * 32 + '" }' for digits in ("11", "22")]
+    pair = f"{{ inner_key = {keys[0]}, outer_key = {keys[1]} }}"
+    kept, table = path.read_text(), f"next_keys = [{pair}]\nspent_keys = {pair}\n"
+    path.write_text(kept.replace('name = "provider"\n', f'name = "provider"\n{table}'))
+    run("portal", "client", "--rotate", "provider")
+    (client,) = raw("portal")["service"]["clients"]
+    assert "next_keys" not in client and "spent_keys" in client
+
+
+def test_a_standby_pair_is_marked() -> None:
+    run("portal", "init")
+    run("portal", "client", "-a", "x", "-i", "10.0.0.0/8", "--standby")
+    assert load("portal.toml").service.clients[0].standby is True
 
 
 @pytest.mark.parametrize(

@@ -113,18 +113,35 @@ async def test_offerings(client: Client) -> None:
 
 async def test_operations(client: Client, bridge: Bridge) -> None:
     health = await asyncio.to_thread(client.health)
-    assert health.is_healthy() and health.keys() == ["brics"]
-    assert isinstance(health["brics"], HealthInfo) and health["brics"].agent_type == "Portal"
-    assert health.detail is not None and health.detail.brics.peers() == {}
-    with pytest.raises(OSError, match="there are: brics"):
-        _ = health["nobody"]
+    assert health.is_healthy() and health.keys() == ["bridge"] and health["bridge"].keys() == ["brics"]
+    below = health["bridge"]["brics"]
+    assert isinstance(below, HealthInfo) and below.agent_type == "Portal" and below.peers() == {} and below.x is below
+    assert str(health).split("\n")[1:] == [
+        "bridge (bridge 0.1.0): connected, up 3 s, jobs 3 active, 3 failed, 3 expired",
+        "  brics (portal 0.1.0): connected, up 3 s, jobs 3 active, 3 failed, 3 expired",
+    ]
+    for tree in (health, health["bridge"]):
+        with pytest.raises(OSError, match="no agent 'nobody' here; there are: b"):
+            _ = tree["nobody"]
     found = await asyncio.to_thread(client.diagnostics, "brics.aip1")
     assert found.detail is not None and found.detail.failed_jobs[0].count == 2 and found.logs() == []
+    assert [str(entry[0]) for entry in entries_of(found.detail)] == [
+        'brics.aip1 get_users demo.brics: "no such project" (2 occurrences)',
+        "brics.aip1 get_users demo.brics: 1200.0ms (completed at 2026-11-24 07:35:08)",
+        "brics.aip1 get_users demo.brics (1 occurrence) - Created: 2026-11-24 07:35:08, Expired: 2026-11-24 07:35:08",
+        "brics.aip1 get_users demo.brics (1 instance) - started at 2026-11-24 07:35:08, running for 7s",
+    ]
+    assert str(found.detail.notification_statistics) == "NotificationStatistics(received=0, sent=0, failed=0)"
+    assert "DiagnosticsReport(agent_name: brics.aip1" in str(found.detail)
     assert (await asyncio.to_thread(client.restart, "soft", "brics.aip1")).is_ok()
     assert bridge.agent.restarts == [("soft", "brics.aip1")]
     await asyncio.to_thread(client.notify, "a.b user_added u.p.a")
     assert bridge.agent.notified == ["a.b user_added u.p.a"]
     assert await asyncio.to_thread(client.get_portal) == "brics"
+
+
+def entries_of(report: openportal.DiagnosticsReport) -> list[Any]:
+    return [report.failed_jobs, report.slowest_jobs, report.expired_jobs, report.running_jobs]
 
 
 async def test_notifications(client: Client, bridge: Bridge) -> None:

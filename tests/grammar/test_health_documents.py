@@ -53,9 +53,9 @@ def test_a_bridge_shows_all_that_it_sees() -> None:
     portal = info("brics", peers={"aip1": info("aip1", agent_type="Provider", connected=False)}, more=1)
     health = Health.from_json(json.dumps({"status": "ok", "health": info("bridge", peers={"brics": portal})}))
     assert health.is_healthy
-    assert health.keys() == ("brics",)
-    assert health["brics"]["aip1"].agent_type == "Provider"
-    assert health["brics"].start_time.isoformat() == "2026-11-24T07:35:08.945357+00:00"
+    assert health.detail is not None and health.detail.keys() == ("brics",)
+    assert health.detail["brics"]["aip1"].agent_type == "Provider"
+    assert health.detail["brics"].start_time.isoformat() == "2026-11-24T07:35:08.945357+00:00"
     assert Health.from_wire(health.to_wire()) == Health.from_json(json.dumps(health.to_wire())) == health
     assert health.to_wire()["health"]["peers"]["brics"]["name"] == "brics"
 
@@ -66,10 +66,7 @@ def test_an_answer_may_hold_nothing(text: str) -> None:
     assert health.detail is diagnostics.detail is None
     assert not health.is_healthy
     assert not diagnostics.is_healthy
-    assert not health.keys()
     assert not diagnostics.logs()
-    with pytest.raises(KeyError):
-        health["brics"]
 
 
 @pytest.mark.parametrize("name", sorted(info("x")))

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,6 +27,7 @@ from websockets.frames import Frame, Opcode
 from openportal.errors import ConfigError, FrameError, NotConnected, QueueFull
 from openportal.paddington import exchange as exchange_module
 from openportal.paddington import link as link_module
+from openportal.paddington import session as session_module
 from openportal.paddington.config import ClientPeer, IpRules, ServerPeer, ServiceConfig
 from openportal.paddington.crypto import RANDOM_BYTES, Keys, open_frame, seal, xor
 from openportal.paddington.exchange import Exchange
@@ -129,14 +131,15 @@ def upgrade_headers(salts: tuple[bytes, bytes], plain: bool) -> dict[str, str]:
 
 @asynccontextmanager
 async def legacy(
-    port: int, *, plain: bool = False, headers: dict[str, str] | None = None, **details: Any
+    port: int, *, plain: bool = False, headers: dict[str, str] | None = None, source: str = "127.0.0.1", **details: Any
 ) -> AsyncIterator[Legacy]:
     salts = os.urandom(32), os.urandom(32)
     sent = {**upgrade_headers(salts, plain), **(headers or {})}
     url = f"ws://127.0.0.1:{port}"
     async with connect(
-        url, additional_headers=sent, compression=None, max_size=None, ping_interval=None, close_timeout=1
-    ) as ws:
+        url, additional_headers=sent, compression=None, max_size=None, ping_interval=None, close_timeout=1,
+        local_addr=(source, 0),
+    ) as ws:  # fmt: skip
         peer = Legacy(ws, Keys(INNER, OUTER, *salts))
         session_outer = os.urandom(32)
         await peer.send({"session_key": {"data": session_outer.hex()}, "engine": "paddington", "version": "0.32.2"})
@@ -444,6 +447,63 @@ async def test_too_many_stand_by(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     async with running(listening(port)), legacy(port), legacy(port):
         await refused(lambda: legacy(port).__aenter__())
+
+
+# ---- takeover -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_second_address_is_refused_and_alarmed(caplog: pytest.LogCaptureFixture) -> None:
+    port, log = free_port(), Log()
+    async with running(listening(port, "127.0.0.0/8"), log) as brics, legacy(port) as first:
+        await refused(lambda: legacy(port, source="127.0.0.2").__aenter__())
+        assert brics.stats.alarms == {("aip1@default", "takeover"): 1}
+        assert brics.stats.refused == {"takeover": 1}
+        await first.send("still here")
+        await until(lambda: log.texts == ["still here"])
+        assert len(log.ups) == 1 and not log.downs
+    (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert "aip1@default at 127.0.0.2" in record.getMessage() and "linked from 127.0.0.1" in record.getMessage()
+
+
+async def test_a_second_agent_of_ours_at_another_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new process has a new epoch; it is the address that gives it away."""
+    port, log = free_port(), Log()
+    async with running(listening(port, "127.0.0.0/8"), log) as brics, running(dialling(port)):
+        await until(lambda: log.ups)
+        create = asyncio.get_running_loop().create_connection
+        monkeypatch.setattr(
+            asyncio.get_running_loop(), "create_connection",
+            lambda *args, **kwargs: create(*args, **kwargs, local_addr=("127.0.0.3", 0)), raising=False,
+        )  # fmt: skip
+        async with running(dialling(port)) as thief:
+            await until(lambda: brics.stats.alarms["aip1@default", "takeover"] >= 2)
+            assert thief.connected_peers() == ()
+        assert not log.downs
+
+
+async def test_a_standby_pair_may_have_two_addresses() -> None:
+    port = free_port()
+    config = listening(port, "127.0.0.0/8")
+    pair = replace(config, clients=(replace(config.clients[0], standby=True),))
+    async with running(pair) as brics, legacy(port), legacy(port, source="127.0.0.2") as second:
+        assert second.standby["client_is_secondary"] is True
+        assert brics.standby[AIP1] == 1 and not brics.stats.alarms
+
+
+async def test_a_link_that_is_dead_does_not_lock_its_owner_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is half open: nothing says that it ended. A rival makes the silence count sooner, whichever its address."""
+    monkeypatch.setattr(session_module, "RIVAL_SILENCE_MAX_SECONDS", 0.3)
+    port, log = free_port(), Log()
+    async with running(listening(port, "127.0.0.0/8"), log), legacy(port) as first:
+        await until(lambda: log.ups)
+        await asyncio.sleep(0.4)
+        assert not log.downs  # nobody else claims to be it
+        await refused(lambda: legacy(port, source="127.0.0.2").__aenter__())
+        await until(lambda: log.downs)
+        async with legacy(port, source="127.0.0.2"):
+            await until(lambda: len(log.ups) == 2)
+        assert first.standby["client_is_secondary"] is False
+    assert "nothing was heard" in log.downs[0][1]
 
 
 # ---- strangers ----------------------------------------------------------------------------------------------------

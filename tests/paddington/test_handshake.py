@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openportal.errors import FrameError, HandshakeError, ReplayError
-from openportal.paddington.crypto import RANDOM_BYTES, open_frame, seal
+from openportal.paddington.crypto import RANDOM_BYTES, Keys, open_frame, seal
 from openportal.paddington.handshake import (
     EPOCHS_PER_PEER_COUNT,
     TRANSITIONS,
@@ -45,10 +45,11 @@ class Neighbour:
     inner_key: bytes = b"\x01" * 32
     outer_key: bytes = b"\x02" * 32
     ip: Anywhere | None = field(default_factory=Anywhere)
+    standby: bool = False
 
 
-def local(name: str, epoch: int = 7, batches: bool = True) -> Local:
-    return Local(name, "0.94.0", os.urandom, Bootstrap(epoch), batches)
+def local(name: str, epoch: int = 7, batches: bool = True, secrecy: bool = True) -> Local:
+    return Local(name, "0.94.0", os.urandom, Bootstrap(epoch), batches, secrecy)
 
 
 def dialling(me: str = "aip1", server: Neighbour | None = None, **kwargs: Any) -> Dialling:
@@ -109,7 +110,8 @@ def test_messages_as_they_are_on_the_wire() -> None:
     assert sorted(headers) == ["openportal-inner-salt", "openportal-outer-salt"]
     first_keys = client.keys
     hello = open_frame(first_keys, client.create_handshake())
-    assert list(hello) == ["session_key", "engine", "version", "nonce", "epoch"]
+    assert list(hello) == ["session_key", "engine", "version", "nonce", "epoch", "ephemeral"]
+    assert len(hello["ephemeral"]) == 64
     assert (hello["engine"], hello["version"], hello["nonce"], hello["epoch"]) == ("paddington", "0.94.0", 0, 7)
     assert list(hello["session_key"]) == ["data"] and len(hello["session_key"]["data"]) == 64
     client, server = dialling(), accepting()
@@ -252,6 +254,97 @@ def test_bad_session_keys_are_refused_by_both_sides(key: Any) -> None:
     client.create_handshake()
     with pytest.raises(HandshakeError):
         client.consume_handshake(seal(client.keys, message, os.urandom(RANDOM_BYTES)))
+
+
+# ---- forward secrecy ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Recorded:
+    """One handshake as somebody sees it who records the wire, and later gets the configured keys."""
+
+    client: Dialling
+    server: Accepting
+    frames: list[bytes]
+    salts: tuple[bytes, bytes]
+
+    def keys_from_the_handshakes(self) -> Keys:
+        neighbour = Neighbour()
+        keys = Keys(neighbour.inner_key, neighbour.outer_key, *self.salts)
+        keys = keys.with_outer(bytes.fromhex(open_frame(keys, self.frames[0])["session_key"]["data"]))
+        return keys.with_inner(bytes.fromhex(open_frame(keys, self.frames[1])["session_key"]["data"]))
+
+
+def recorded(client: Dialling, server: Accepting) -> Recorded:
+    server.consume_upgrade(client.create_upgrade(), "127.0.0.1")
+    salts = client.keys.inner_salt, client.keys.outer_salt
+    first = client.create_handshake()
+    server.consume_handshake(first)
+    second = server.create_handshake()
+    client.consume_handshake(second)
+    third = client.create_details()
+    server.consume_details(third)
+    client.consume_details(server.create_details(False))
+    return Recorded(client, server, [first, second, third], salts)
+
+
+def test_a_recording_and_the_configured_keys_do_not_open_a_session() -> None:
+    wire = recorded(dialling(), accepting())
+    keys = wire.keys_from_the_handshakes()
+    (message,) = wire.client.session(0.0).frames([b'"secret"'])
+    for frame in (wire.frames[2], message):
+        with pytest.raises(FrameError):
+            open_frame(keys, frame)
+    assert wire.server.session(0.0).receive(message, 1.0) == ("secret",)
+
+
+@pytest.mark.parametrize(("here", "there"), [(True, False), (False, True), (False, False)])
+def test_without_an_offer_from_both_the_session_is_as_it_always_was(here: bool, there: bool) -> None:
+    wire = recorded(dialling(secrecy=here), accepting(secrecy=there))
+    keys = wire.keys_from_the_handshakes()
+    (message,) = wire.client.session(0.0).frames([b'"secret"'])
+    assert open_frame(keys, message) == {"nonce": 0, "payload": "secret"}
+    assert wire.server.session(0.0).receive(message, 1.0) == ("secret",)
+    assert wire.client.next_keys is None and wire.server.next_keys is None
+
+
+def test_no_offer_is_made_unasked() -> None:
+    client, server = dialling(secrecy=False), accepting()
+    server.consume_upgrade(client.create_upgrade(), "127.0.0.1")
+    server.consume_handshake(client.create_handshake())
+    keys = server.keys
+    assert "ephemeral" not in open_frame(keys, server.create_handshake())
+
+
+def test_taking_the_offer_out_of_a_handshake_breaks_its_seal() -> None:
+    """The downgrade: nobody without the configured keys can make the peer believe that we offer nothing."""
+    client, server = dialling(), accepting()
+    server.consume_upgrade(client.create_upgrade(), "127.0.0.1")
+    frame = bytearray(client.create_handshake())
+    frame[-40:] = b"0" * 40
+    with pytest.raises(HandshakeError, match="no configured client"):
+        server.consume_handshake(bytes(frame))
+
+
+def test_both_sides_derive_the_same_next_keys_and_new_ones_each_time() -> None:
+    first, second = recorded(dialling(), accepting()), recorded(dialling(), accepting())
+    assert first.client.next_keys == first.server.next_keys is not None
+    assert first.client.next_keys != second.client.next_keys
+
+
+@pytest.mark.parametrize("point", ["00" * 32, "01" + "00" * 31, "11" * 31, "zz" * 32, 7, ["a"]])
+def test_bad_ephemeral_keys_are_refused_by_both_sides(point: Any) -> None:
+    key = {"data": "11" * 32}
+    hello = {"session_key": key, "engine": "paddington", "version": "0.94.0", "ephemeral": point}
+    frame = msgspec.json.encode(hello)
+    client, server = dialling(), accepting()
+    server.consume_upgrade(client.create_upgrade(), "127.0.0.1")
+    with pytest.raises(HandshakeError):
+        server.consume_handshake(seal(client.keys, frame, os.urandom(RANDOM_BYTES)))
+        server.create_handshake()
+    client.create_handshake()
+    with pytest.raises(HandshakeError):
+        client.consume_handshake(seal(client.keys, frame, os.urandom(RANDOM_BYTES)))
 
 
 # ---- recordings -----------------------------------------------------------------------------------------------------

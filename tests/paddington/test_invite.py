@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_todays_invite(tmp_path: Path) -> None:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    invite = Invite("brics", "wss://h/p", "a<b>", new_key(), new_key(), "Portal", "relay")
+    expires = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    invite = Invite("brics", "wss://h/p", "a<b>", new_key(), new_key(), "Portal", "relay", expires)
     path = tmp_path / invite.invite_file
     assert path.name == "invite_brics_a<b>.toml"
     assert invite.rotate_file == Path("rotate_brics_a<b>.toml")
@@ -42,8 +44,20 @@ def test_round_trip(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Invite.load(path) == invite
     assert set(tomllib.loads(path.read_text())) == {
-        "name", "url", "zone", "inner_key", "outer_key", "type", "proxy",
+        "name", "url", "zone", "inner_key", "outer_key", "type", "proxy", "expires",
     }  # fmt: skip
+
+
+def test_fresh_until_it_expires(tmp_path: Path) -> None:
+    expires = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    (tmp_path / "i.toml").write_text("expires = 2026-12-01T13:00:00+01:00\n" + OLD)
+    invite = Invite.load(tmp_path / "i.toml")
+    assert invite.expires == expires
+    invite.check_fresh(expires)
+    with pytest.raises(ConfigError, match="'brics' expired on 2026-12-01 12:00 UTC"):
+        invite.check_fresh(expires + timedelta(seconds=1))
+    (tmp_path / "old.toml").write_text(OLD)
+    Invite.load(tmp_path / "old.toml").check_fresh(expires)
 
 
 def test_the_zone_may_be_missing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import openportal as op  # a published one, or ours
 
 CHAIN = "brics.aip1.clusters.shared"
 WAIT_MS = 20_000
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LEAVES = 3
 
 PROJECT = "demo.brics"

@@ -22,7 +22,8 @@ from openportal.cli.published import VERSIONS, client_python
 from tests.processes.software import PORTALS, Software
 
 DRIVER = Path(__file__).with_name("client_driver.py")
-CHILD_MAX_SECONDS = 90
+CHILD_MAX_SECONDS = 240
+START_MAX_SECONDS = 90.0
 OURS = "ours"
 WORDED = ("failures",)
 """What is told in the words of the client."""
@@ -42,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, 
         with facility, Software(facility.client_file) as software:
             facility.lay_out({"bridge": {"bridge": software.table}})
             facility.start()
-            facility.wait_ready()
+            facility.wait_ready(START_MAX_SECONDS)
             return drive(version, facility, software)
 
     return run

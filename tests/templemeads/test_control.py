@@ -617,7 +617,7 @@ async def test_the_clock_of_a_neighbour_is_looked_at_and_named_when_jobs_expire(
     facility.stranger("shared", "Instance", "clusters")
     await facility.start()
     assert await above.hears("HealthCheck") == {"visited": ["clusters", "shared"], "alone": True}
-    behind = moment(control.agent.clock() - 100)
+    behind = moment(control.agent.clock() - 100).isoformat()
     above.say("HealthResponse", {"health": control.own_health() | {"name": "aip1", "current_time": behind}})
     await until(lambda: control.clocks.seen)
     assert control.own_health()["neighbours"]["aip1@default"]["skew_seconds"] == pytest.approx(-100, abs=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -83,7 +84,11 @@ def last_mark(backend: ReadBackend, ledger_id: str) -> Mark:
     digest = split_digest(row.state)[1] if isinstance(row.state, bytes) else None
     if digest is None:
         corrupt(row.position + 1, "the last unit ends here without its last row")
-    return Mark(row.position, stored_of(row).u, bytes.fromhex(digest.decode()))
+    try:
+        known = binascii.unhexlify(digest)
+    except binascii.Error:
+        corrupt(row.position, "the digest of its unit is damaged")
+    return Mark(row.position, stored_of(row).u, known)
 
 
 def checkpoint_aad(mark: Mark) -> bytes:
@@ -114,7 +119,7 @@ def newest_checkpoint(
 def stored_of(row: Row) -> Stored:
     try:
         return decode_stored(row.state)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         corrupt(row.position, f"its state is not ours ({error})")
 
 
@@ -146,7 +151,7 @@ class Decoder:
             if stored.s is None and stored.l == codec.level:
                 return codec.decode(stored.e)
             return codec.join(stored.l, stored.e, self._private(row, stored, codec.private))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnknownEvent(
                 f"event {row.topic} of level {stored.l} at position {row.position} does not fit this version: {error}"
             ) from error
@@ -162,7 +167,10 @@ class Decoder:
                 f"position {row.position} holds the event {row.topic} of level {stored.l}, which this version does not "
                 "know; start the newer version again"
             )
-        fields: dict[str, Any] = {**decode_fields(stored.e), **self._private(row, stored, ())}
+        try:
+            fields: dict[str, Any] = {**decode_fields(stored.e), **self._private(row, stored, ())}
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            corrupt(row.position, f"its event cannot be read ({error})")
         return Unknown(row.topic, stored.l, fields, fields.pop("subject", None))
 
     def _name(self, row: Row) -> str:
