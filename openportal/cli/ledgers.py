@@ -102,6 +102,7 @@ def _is_database(path: Path) -> bool:
 
 def _of_ledger(path: Path) -> Source:
     """A ledger without its agent's file; it knows whose it is."""
+    path = path.parent if path.name == FILE_NAME else path
     settings = Settings(path=path)
     try:
         with opened(settings) as reader:

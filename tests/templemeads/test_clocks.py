@@ -13,7 +13,7 @@ PEER = "aip1@default"
 
 
 def health(at: float, **more: Any) -> dict[str, Any]:
-    return {"current_time": moment(at), "engine": "templemeads", "version": "0.94.0", **more}
+    return {"current_time": moment(at).isoformat(), "engine": "templemeads", "version": "0.94.0", **more}
 
 
 def test_a_clock_is_compared_with_the_middle_of_the_round_trip() -> None:

@@ -131,11 +131,12 @@ class SQLiteReader:
     """The reading half of a backend; a backup is read where it lies, as a file."""
 
     def __init__(self, place: Path, mode: str = "ro") -> None:
+        is_backup = place.is_file() and place.name != FILE_NAME  # nobody writes to it, nor has its log beside it
         self.path = place if place.is_file() else place / FILE_NAME
         self.folder = self.path.parent
         if not self.path.exists():
             raise LedgerError(f"there is no ledger in {place}; start the agent once, or name its ledger folder")
-        self.datastore = Datastore(file_uri(self.path, "ro&immutable=1" if place.is_file() else mode))
+        self.datastore = Datastore(file_uri(self.path, "ro&immutable=1" if is_backup else mode))
         self._read_connection = self.datastore.pool.get_connection()
         self._read = self._read_connection._sqlite_conn
         self._read.row_factory = None
