@@ -1,4 +1,4 @@
-"""The operator's command: how agents stand, what their ledgers tell, and a whole facility for training."""
+"""The command `openportal`: what a bridge can be asked, how agents stand, what ledgers tell, and a whole facility."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
-from openportal.cli import ledgers, trace
+from openportal.cli import client_commands, ledgers, trace
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
 from openportal.cli.settings import Word
@@ -39,7 +39,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.group()
 @click.version_option(package_name="openportal-agents")
 def main() -> None:
-    """Look at OpenPortal's agents and their ledgers. PATHS are agents' files, or folders that hold them."""
+    """Ask a bridge for jobs, and look at agents and their ledgers. PATHS are agents' files, or folders of them."""
+
+
+for command in client_commands.COMMANDS:
+    main.add_command(command)
 
 
 @main.command(cls=Word)

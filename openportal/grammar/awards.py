@@ -293,8 +293,8 @@ class AwardDetails:
 
     def add_allowed_domain(self, pattern: DomainPattern) -> AwardDetails:
         """With one more domain; where all were allowed, only that one is."""
-        known = self.allowed_domains or ()
-        return self if pattern in known else replace(self, allowed_domains=(*known, pattern))
+        allowed = self.allowed_domains or ()
+        return self if pattern in allowed else replace(self, allowed_domains=(*allowed, pattern))
 
     def _with_notes(self, later: Iterable[Note], notes: tuple[Note, ...]) -> AwardDetails:
         added = dict.fromkeys(note for note in later if note not in notes)

@@ -13,10 +13,9 @@ What is counted is not scaled, and what is not by user is not renamed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from types import MappingProxyType
 from typing import Annotated, Any, Final, get_origin, get_type_hints
 
 import msgspec
@@ -28,14 +27,34 @@ Counts = Mapping[str, int]
 Nested = Mapping[str, Counts]
 Scale = Callable[[float], float]
 Number = Annotated[int, msgspec.Meta(ge=0)]
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-"""The value of a field that is not there: one for all, since a report has many."""
 
 
 class Seconds(msgspec.Struct, frozen=True, gc=False):
     """A usage as it stands in JSON."""
 
     seconds: Number
+
+
+class Nothing(Mapping[str, Any]):
+    """A mapping that holds nothing and never will."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+
+NOTHING: Final = Nothing()
+"""The value of a field that is not there: one for all, since a report has many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ Reports of different projects or portals are never added. Everything raises Gram
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import reduce
@@ -160,11 +160,8 @@ class ProjectUsageReport(Report):
     @property
     def total(self) -> DailyProjectUsageReport:
         """All days as one: its totals, averages, states and reservations are those of the project."""
-        settled = (
-            msgspec.structs.replace(day, num_expansion_jobs=day.expansion_jobs)
-            for _, day in sorted(self.reports.items())
-        )
-        return reduce(DailyProjectUsageReport.__add__, settled, DailyProjectUsageReport())
+        days = (day for _, day in sorted(self.reports.items()))
+        return _sum([msgspec.structs.replace(day, num_expansion_jobs=day.expansion_jobs) for day in days])
 
     @property
     def total_usage(self) -> Usage:
@@ -226,6 +223,13 @@ def _check_days(wire: object) -> None:
             raise GrammarError(f"the report of {quote(str(day))}: {error}") from error
 
 
+def _sum(days: Sequence[DailyProjectUsageReport]) -> DailyProjectUsageReport:
+    """The sum; every reservation is in it, also one that nothing was used of."""
+    total = reduce(DailyProjectUsageReport.__add__, days, DailyProjectUsageReport())
+    named: dict[str, Counts] = {name: {} for day in days for name in day.reservation_reports}
+    return msgspec.structs.replace(total, reservation_reports={**named, **total.reservation_reports})
+
+
 def _reservation_lines(report: DailyProjectUsageReport, show: Callable[[Usage], str]) -> list[str]:
     lines = []
     for reservation in report.reservations:
@@ -279,8 +283,7 @@ class UsageReport(PortalReport[ProjectUsageReport]):
     @property
     def total(self) -> DailyProjectUsageReport:
         """All projects and days as one."""
-        totals = (report.total for report in self.reports.values())
-        return reduce(DailyProjectUsageReport.__add__, totals, DailyProjectUsageReport())
+        return _sum([report.total for report in self.reports.values()])
 
     @property
     def total_usage(self) -> Usage:

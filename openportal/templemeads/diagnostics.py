@@ -32,6 +32,7 @@ from openportal.templemeads.logs import Recent, recent
 MAX_ROWS = 100
 MAX_INSTRUCTION_CHARACTERS = 300
 MAX_MESSAGE_CHARACTERS = 500
+REPORT_LEVELS = {"warning": "WARN", "error": "ERROR", "critical": "ERROR"}
 
 Row = TypeVar("Row")
 
@@ -174,7 +175,11 @@ def warnings(agent: Agent, totals: Totals) -> list[str]:
 
 
 def log_entries(lines: Iterable[Recent]) -> list[LogEntry]:
-    return [LogEntry(moment(line.at), line.level, line.target, line.message) for line in lines]
+    """As reports have them: levels in their words, by which readers choose."""
+    return [
+        LogEntry(moment(line.at), REPORT_LEVELS.get(line.level, line.level.upper()), line.target, line.message)
+        for line in lines
+    ]
 
 
 def report(agent: Agent, memory: Memory, totals: Totals, notifications: Counter[str]) -> Json:

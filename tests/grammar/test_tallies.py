@@ -1,3 +1,4 @@
+import pickle
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from openportal.errors import GrammarError
 from openportal.grammar.daily_usage import DailyProjectUsageReport
 from openportal.grammar.quantities import U64_MAX, Usage
-from openportal.grammar.tallies import Family, add_counts, add_nested, families_of, total_of, total_of_nested
+from openportal.grammar.tallies import NOTHING, Family, add_counts, add_nested, families_of, total_of, total_of_nested
 
 names = st.sampled_from(["alice", "bob", "carl"])
 counts = st.dictionaries(names, st.integers(0, U64_MAX))
@@ -51,3 +52,11 @@ def test_a_family_reads_what_it_writes_and_nothing_too_large(name: str) -> None:
     assert family.write(read(family, wire(U64_MAX))) == wire(U64_MAX)
     with pytest.raises(GrammarError, match="cannot be more than"):
         read(family, wire(U64_MAX + 1))
+
+
+def test_nothing_is_an_empty_mapping() -> None:
+    assert NOTHING == {} == {**NOTHING}
+    assert not NOTHING
+    assert pickle.loads(pickle.dumps(NOTHING)) == NOTHING
+    with pytest.raises(KeyError):
+        NOTHING["alice"]

@@ -139,6 +139,12 @@ def test_the_text_of_a_project() -> None:
     ]
 
 
+def test_a_reservation_that_nothing_was_used_of_is_told() -> None:
+    report = of_days({"2024-01-15": {"reservation_reports": {"r": {}}}})
+    assert report.total.reservations == report.to_usage_report().total.reservations == ("r",)
+    assert "In reservations: 0 seconds across r" in str(report)
+
+
 def test_a_day_that_is_added_to_is_not_complete() -> None:
     one = of_days({"2024-01-15": {"is_complete": True}, "2024-01-17": {"is_complete": True}}, {"a.p.w": "a"})
     both = one + of_days({"2024-01-15": {"is_complete": True}, "2024-01-16": {}}, {"a.p.w": "z", "b.p.w": "b"})

@@ -96,7 +96,8 @@ async def test_report(tmp_path: Path, lines: Any) -> None:
     [failed] = report["failed_jobs"]
     assert failed["error_message"] == "maintenance until noon"
     logged = [entry for entry in report["recent_logs"] if entry["message"] == "it broke: a cable"]
-    assert [(entry["level"], entry["target"]) for entry in logged] == [("error", "openportal.agent")]
+    assert [(entry["level"], entry["target"]) for entry in logged] == [("ERROR", "openportal.agent")]
+    assert {entry["level"] for entry in report["recent_logs"]} <= {"WARN", "ERROR"}
     assert not any("somewhere else" in entry["message"] for entry in report["recent_logs"])
     assert report["notification_statistics"] == {"total_received": 0, "total_sent": 0, "total_failed": 0}
     await agent.stop()
