@@ -16,6 +16,7 @@ from openportal.client.wrapper import Read, Wrapper
 from openportal.errors import GrammarError
 from openportal.grammar import notifications as grammar
 from openportal.grammar.identifiers import parse_uuid
+from openportal.grammar.text import quote
 
 DOMAIN = ("domain", "domain_version")
 
@@ -27,7 +28,7 @@ class Notification(Wrapper[grammar.Notification]):
     __slots__ = ()
 
     def __new__(cls, command: str) -> Self:
-        return cls._of(told(grammar.parse, text(command, "command")))
+        return cls._of(told(_parse, text(command, "command")))
 
     @staticmethod
     def parse(command: str) -> Notification:
@@ -61,6 +62,12 @@ class Notification(Wrapper[grammar.Notification]):
     def event_argument(self) -> str:
         inner = self._value.inner
         return str(self._value.event[self._value.name]) if inner is None else f"[{inner}]"
+
+
+def _parse(command: str) -> grammar.Notification:
+    if command.startswith(" "):
+        raise GrammarError(f"a notification begins with its destination, not with a space: {quote(command)}")
+    return grammar.parse(command)
 
 
 def _read(document: str) -> grammar.Notification:
