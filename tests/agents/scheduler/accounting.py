@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from openportal.agents.scheduler.slurm.records import JobRecord
 from openportal.grammar.quantities import Node

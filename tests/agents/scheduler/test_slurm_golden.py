@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from openportal.agents.scheduler.slurm.attempts import RequeuePolicy, attempts
 from openportal.agents.scheduler.slurm.records import JobRecord, read_json, read_text

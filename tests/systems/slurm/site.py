@@ -99,7 +99,10 @@ def reason_of(cluster: Cluster, job: str) -> str:
 
 
 def wait_for(cluster: Cluster, job: str, *states: str) -> None:
-    until(lambda: state_of(cluster, job) in states, f"job {job} is {' or '.join(states)}", PATIENCE_SECONDS)
+    try:
+        until(lambda: state_of(cluster, job) in states, f"job {job} is {' or '.join(states)}", PATIENCE_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{cluster.shell(f'scontrol show job {job}; sinfo -l')}") from error
 
 
 def accounted(cluster: Cluster, account: str) -> list[dict[str, str]]:

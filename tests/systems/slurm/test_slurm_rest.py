@@ -21,7 +21,7 @@ pytestmark = pytest.mark.systems
 
 SECONDS = 20.0
 RUNNERS = 5
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 90.0
 HOUR = 3600
 
 
@@ -154,9 +154,17 @@ async def test_records_are_those_of_sacct(either: Cluster, connect: Connect) -> 
     again = submit(cluster, "alice", "counted", "--requeue", "sleep 60")
     await eventually(lambda: cluster.shell(f"squeue -h -j {again} -o %T").strip() == "RUNNING")
     await asyncio.sleep(1.1)
-    cluster.shell(f"scontrol requeue {again}; scancel {again}")
-    show = "sacct -nPXaD -A counted --format=JobIDRaw,State -S now-1hour"
-    await eventually(lambda: all(f"{number}|" in cluster.shell(show) for number in numbers))
+    cluster.shell(f"scontrol requeue {again}")
+    await eventually(lambda: cluster.shell(f"squeue -h -j {again} -o %T").strip() == "PENDING")
+    cluster.shell(f"scontrol update jobid={again} StartTime=now")
+    await eventually(lambda: cluster.shell(f"squeue -h -j {again} -o %T").strip() == "RUNNING")
+    await asyncio.sleep(1.1)
+    cluster.shell(f"scancel {again}")
+    show = "sacct -nPXaD -A counted --format=JobIDRaw,State -S now-1hour -E now+1hour"
+    wanted = sorted([*numbers, again, again])
+    await eventually(
+        lambda: sorted(int(line.split("|")[0]) for line in cluster.shell(show).split("\n") if line) == wanted
+    )
     await eventually(lambda: "RUNNING" not in cluster.shell(show) and "PENDING" not in cluster.shell(show))
     rest = connect(cluster)
     now = int(time.time())
@@ -164,7 +172,9 @@ async def test_records_are_those_of_sacct(either: Cluster, connect: Connect) -> 
     found = await rest.jobs(query)
     assert found.unreadable == ()
     form = "--format=JobIDRaw,Submit,Eligible,Start,End,ElapsedRaw"
-    told = cluster.shell(f"SLURM_TIME_FORMAT=%s sacct -nPXaD -A counted -S uts{now - HOUR} {form}").split()
+    told = cluster.shell(
+        f"SLURM_TIME_FORMAT=%s sacct -nPXaD -A counted -S uts{now - HOUR} -E uts{now + HOUR} {form}"
+    ).split()
     assert sorted(told) == sorted(
         f"{job.job_id}|{job.submitted}|{job.eligible}|{job.started or 'Unknown'}|{job.ended}|{job.elapsed}"
         for job in found.jobs

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
+
+import msgspec
 
 from openportal.agents.scheduler.slurm.records import JobRecord
 from openportal.errors import ConfigError
@@ -51,8 +52,7 @@ class RequeuePolicy(StrEnum):
         return self is RequeuePolicy.CHARGE_REQUEUE_STATE_ONLY and ending == REQUEUED
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """A record and whether another one took its place."""
 
     record: JobRecord

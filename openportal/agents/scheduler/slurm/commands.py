@@ -175,7 +175,7 @@ class Commands:
         pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=none, stdout=pipe, stderr=pipe, env=_environment(), start_new_session=True
+                *command, stdin=none, stdout=pipe, stderr=pipe, env=_environment(command), start_new_session=True
             )
         except OSError as error:
             raise RunError(f"{command[0]} cannot be started ({error.strerror}); see extras.{tool}.") from error
@@ -219,10 +219,15 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _environment() -> Mapping[str, str]:
-    """Ours without our own settings, some of which are secret; messages in English."""
+def _environment(command: Sequence[str]) -> Mapping[str, str]:
+    """Ours without our own settings, some of which are secret; messages in English.
+
+    The form of times is set for text only: 22.05 makes JSON of times by way of that form, and cannot read it back.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OUR_PREFIX)}
-    return {**kept, **sacct.ENVIRONMENT, "LC_ALL": "C"}
+    for name in sacct.ENVIRONMENT:
+        kept.pop(name, None)
+    return {**kept, **(sacct.ENVIRONMENT if "--parsable2" in command else {}), "LC_ALL": "C"}
 
 
 def _failure(tool: str, code: int, text: str) -> JobError:

@@ -42,8 +42,7 @@ _MEGABYTES: Final = {"": 1 / 1048576, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T":
 _read_memory = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)[nc]?").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class JobRecord:
+class JobRecord(msgspec.Struct, frozen=True, gc=False):
     """One attempt. `restarts` is None where the version does not tell; `elapsed` is without suspensions."""
 
     job_id: int
