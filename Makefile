@@ -20,7 +20,7 @@ lint: $(STAMP)
 	$(VENV)/bin/mypy
 
 test: $(STAMP)
-	@.ci/timed 'make test' 35 sh -c '$(MAKE) --no-print-directory lint && $(VENV)/bin/pytest -q -m "not long"'
+	@.ci/timed 'make test' 35 sh -c '$(MAKE) --no-print-directory lint && $(VENV)/bin/pytest -q -m "not long and (not systems or smoke)"'
 
 # Everything that needs a real system; those that are not at hand are built first (minutes).
 test-systems: $(STAMP)

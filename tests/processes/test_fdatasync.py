@@ -39,7 +39,7 @@ for number in range(int(commits)):
 os._exit(0)  # without the checkpoint of a close
 """
 
-pytestmark = [pytest.mark.processes, pytest.mark.systems]
+pytestmark = [pytest.mark.processes, pytest.mark.systems, pytest.mark.smoke]
 
 
 @pytest.fixture(scope="module")
