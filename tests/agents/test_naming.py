@@ -108,3 +108,9 @@ def test_an_email_address_is_no_local_user() -> None:
     naming.require_local(UserMapping(user, "a.b", "c.b"))
     with pytest.raises(InvalidJob, match="e-mail"):
         naming.require_local(UserMapping(user, "a@example.org", "c.b"))
+
+
+def test_groups_of_instances_are_recognised() -> None:
+    assert naming.is_instance(naming.instance_group("shared@default"))
+    assert not naming.is_instance("openportal")
+    assert not naming.is_instance("brics.demo")

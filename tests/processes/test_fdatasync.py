@@ -37,7 +37,7 @@ for number in range(int(commits)):
 os._exit(0)  # without the checkpoint of a close
 """
 
-pytestmark = [pytest.mark.processes, pytest.mark.systems]
+pytestmark = [pytest.mark.processes, pytest.mark.systems, pytest.mark.smoke]
 
 
 @pytest.fixture(scope="module")

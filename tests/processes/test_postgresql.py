@@ -20,7 +20,7 @@ IN_DATABASE = ("shared", "acct")
 JOBS = 60
 ROUNDS = 2
 
-pytestmark = [pytest.mark.processes, pytest.mark.systems]
+pytestmark = [pytest.mark.processes, pytest.mark.systems, pytest.mark.smoke]
 
 
 @pytest.fixture(scope="module")
