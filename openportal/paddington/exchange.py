@@ -23,7 +23,7 @@ from openportal.errors import ConfigError, HandshakeError, NotConnected
 from openportal.paddington.config import ServerPeer, ServiceConfig
 from openportal.paddington.handshake import Bootstrap, Local
 from openportal.paddington.keyring import Keyring
-from openportal.paddington.link import HANDSHAKE_SECONDS, Inbound, Link, Outbound, log, worth_a_line
+from openportal.paddington.link import HANDSHAKE_SECONDS, ROTATED, Inbound, Link, Outbound, log, worth_a_line
 from openportal.paddington.peer import Backoff, Handler, Links, Peer, Stats
 from openportal.paddington.session import quote
 
@@ -67,7 +67,8 @@ class _Dialler:
             return False
         await asyncio.shield(link.closed)
         if link.linked_at is None:
-            self._tell(link.reason)
+            if link.reason != ROTATED:
+                self._tell(link.reason)
             return False
         return self._exchange.clock() - link.linked_at >= STEADY_SECONDS
 

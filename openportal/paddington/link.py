@@ -56,6 +56,7 @@ OUTGOING_MAX_BYTES = 8 * 1024 * 1024  # of messages waiting per link, beyond wha
 FLUSH_MAX_BYTES = 64 * 1024  # of messages sealed per link in one turn of the loop
 WRITE_HIGH_WATER_BYTES = 1024 * 1024
 LOG_ALL_COUNT = 16
+ROTATED = "the keys of the invite were replaced; dialling with the new ones"  # an end that is no failure
 
 _HEADER_END = b"\r\n\r\n"
 
@@ -583,7 +584,7 @@ class Outbound(Link):
         except ConfigError as error:
             self.end(f"the new keys cannot be written: {error}")
         else:
-            self.end("the keys of the invite were replaced; dialling with the new ones")
+            self.end(ROTATED)
 
     def standing_by(self, payload: bytes) -> None:
         try:
