@@ -29,6 +29,8 @@ from openportal.templemeads.ledger.format import (
 from openportal.templemeads.ledger.subjects import CHECKPOINT_SUBJECT, Subjects, open_sealed
 from openportal.templemeads.ledger.tables import CHECKPOINTS, GET_META, STREAM_NAME, SUBJECT_OF_NUMBER, ReadBackend
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what JSON that is not ours raises
+
 
 class Meta(msgspec.Struct, frozen=True):
     """The table `ledger`."""
@@ -119,7 +121,7 @@ def newest_checkpoint(
 def stored_of(row: Row) -> Stored:
     try:
         return decode_stored(row.state)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         corrupt(row.position, f"its state is not ours ({error})")
 
 
@@ -151,7 +153,7 @@ class Decoder:
             if stored.s is None and stored.l == codec.level:
                 return codec.decode(stored.e)
             return codec.join(stored.l, stored.e, self._private(row, stored, codec.private))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise UnknownEvent(
                 f"event {row.topic} of level {stored.l} at position {row.position} does not fit this version: {error}"
             ) from error
@@ -169,7 +171,7 @@ class Decoder:
             )
         try:
             fields: dict[str, Any] = {**decode_fields(stored.e), **self._private(row, stored, ())}
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             corrupt(row.position, f"its event cannot be read ({error})")
         return Unknown(row.topic, stored.l, fields, fields.pop("subject", None))
 
