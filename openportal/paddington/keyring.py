@@ -125,30 +125,38 @@ class Keyring:
 
     def check(self, candidate: Candidate) -> None:
         """Raise HandshakeError if nobody may come with these keys: IdentityAlarm for those of a spent invite."""
-        expires = candidate.client.invite_expires
-        if candidate.standing is Standing.SPENT:
+        standing, expires = self._standing(candidate), candidate.client.invite_expires
+        if standing is Standing.SPENT:
             raise IdentityAlarm(
                 SPENT_INVITE,
                 f"the invite of {_peer(candidate.client)} was used before, so there is a copy of it; "
                 f"if it is not yours, make new keys with client --rotate {candidate.name}",
             )
-        if candidate.standing is Standing.CURRENT and self.rotates and expires is not None and expires < self._now():
+        if standing is Standing.CURRENT and self.rotates and expires is not None and expires < self._now():
             raise HandshakeError(
                 f"the invite of {_peer(candidate.client)} expired on {expires.astimezone(UTC):%Y-%m-%d %H:%M} UTC; "
                 f"make another with client --rotate {candidate.name}"
             )
+
+    def _standing(self, candidate: Candidate) -> Standing:
+        """What its keys are now: others may have taken their place since its handshake began."""
+        client = self._clients[_peer(candidate.client)]
+        if candidate.keys == _keys(client):
+            return Standing.CURRENT
+        return Standing.NEXT if candidate.keys in client.next_keys else Standing.SPENT
 
     # ---- the accepting side -----------------------------------------------------------------------------------------
 
     def welcome(self, candidate: Candidate, offered: KeyPair | None) -> bool:
         """A client is who it must be. Whether it has to come again with the `offered` keys; None if it has none.
 
-        A change that cannot be written is logged, and everything stays as it was.
+        A change that cannot be written is logged, and everything stays as it was. Raises as `check` does.
         """
+        self.check(candidate)
         peer = _peer(candidate.client)
         client = self._clients[peer]
         try:
-            if candidate.standing is Standing.NEXT:
+            if self._standing(candidate) is Standing.NEXT:
                 self._confirm(peer, client, candidate.keys)
             elif client.invite_expires is not None and self.rotates:
                 if offered is not None and not client.standby:
@@ -230,7 +238,10 @@ def key_tables(keys: KeyPair) -> dict[str, Any]:
 
 def _change(entry: MutableMapping[str, Any], new: ClientPeer | ServerPeer) -> None:
     for name, table in key_tables(_keys(new)).items():
-        entry[name]["data"] = table["data"]
+        if isinstance(entry[name], MutableMapping):
+            entry[name]["data"] = table["data"]
+        else:
+            entry[name] = table["data"]  # as it is spelled there
     if isinstance(new, ClientPeer):
         pairs, spent = [key_tables(keys) for keys in new.next_keys], new.spent_keys
         _put(entry, "next_keys", pairs)
@@ -241,4 +252,19 @@ def _change(entry: MutableMapping[str, Any], new: ClientPeer | ServerPeer) -> No
 def _put(entry: MutableMapping[str, Any], name: str, value: Any) -> None:
     entry.pop(name, None)
     if value:
-        entry[name] = tomlkit.item(value)
+        entry[name] = _inline(value)
+
+
+def _inline(value: Any) -> Any:
+    """A value of the file on one line, which fits into every spelling of the entry around it."""
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        for name, inner in value.items():
+            table.append(name, _inline(inner))
+        return table
+    if isinstance(value, list):
+        array = tomlkit.array()
+        for inner in value:
+            array.append(_inline(inner))
+        return array
+    return tomlkit.item(value)

@@ -121,6 +121,18 @@ async def test_the_invites_keys_are_replaced_at_first_contact(files: Files) -> N
     assert files.brics.stat().st_mode & 0o777 == files.aip1.stat().st_mode & 0o777 == 0o600
 
 
+async def test_keys_that_are_spelled_as_text_or_inline(files: Files) -> None:
+    for path in (files.brics, files.aip1):
+        text = path.read_text().replace('{ data = "', '"').replace('" }', '"')
+        path.write_text(text)
+    head, _, entry = files.brics.read_text().partition("[[service.clients]]\n")
+    files.brics.write_text(f"{head}clients = [{{ {', '.join(entry.strip().splitlines())} }}]\n")
+    async with agent(files.brics) as brics, agent(files.aip1):
+        await until(brics.connected_peers)
+    assert files.keys(files.brics) == files.keys(files.aip1) != INVITED
+    assert "spent_keys" in files.client()
+
+
 async def test_they_are_replaced_once(files: Files) -> None:
     async with agent(files.brics) as brics, agent(files.aip1):
         await until(brics.connected_peers)
@@ -208,6 +220,20 @@ async def test_the_invite_used_twice_before_the_new_keys_are_confirmed(files: Fi
         (Standing.CURRENT, pair(3)),
         (Standing.SPENT, INVITED),
     ]
+
+
+@pytest.mark.parametrize("late", ["invite", "pair"])
+def test_a_handshake_that_ends_after_its_keys_were_spent(files: Files, late: str) -> None:
+    """It began before: somebody held it back until the new keys were confirmed."""
+    keyring = files.keyring(files.brics)
+    invited = candidate(keyring, Standing.CURRENT)
+    assert keyring.welcome(invited, pair(3)) and keyring.welcome(invited, pair(4))
+    begun = {"invite": invited, "pair": Candidate(invited.client, pair(4), Standing.NEXT)}[late]
+    keyring.check(begun)
+    keyring.welcome(Candidate(invited.client, pair(3), Standing.NEXT), None)
+    with pytest.raises(IdentityAlarm):
+        keyring.welcome(begun, pair(5))
+    assert files.keys(files.brics) == pair(3)
 
 
 def test_unconfirmed_pairs_are_bounded(files: Files) -> None:
