@@ -18,6 +18,7 @@ from tests.faults import recorded_disk
 from tests.faults.recorded_disk import crash_at
 
 ROOT = Path(__file__).parents[2]
+FEW_IMAGES = 40
 IMAGES = 200
 LONG_IMAGES = 2_000
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/libfuse.so.2")
@@ -44,8 +45,9 @@ def losses(folder: Path, images: int, *options: str) -> int:
 
 @pytest.mark.processes
 @pytest.mark.systems
-def test_nothing_promised_is_lost(packages: None, tmp_path: Path) -> None:
-    assert losses(tmp_path, IMAGES) == 0
+@pytest.mark.parametrize("images", [pytest.param(FEW_IMAGES, marks=pytest.mark.smoke), IMAGES])
+def test_nothing_promised_is_lost(packages: None, tmp_path: Path, images: int) -> None:
+    assert losses(tmp_path, images) == 0
 
 
 @pytest.mark.processes
@@ -57,8 +59,9 @@ def test_nothing_promised_is_lost_at_many_more_moments(packages: None, tmp_path:
 
 @pytest.mark.processes
 @pytest.mark.systems
+@pytest.mark.smoke
 def test_this_would_tell_if_commits_were_not_synced(packages: None, tmp_path: Path) -> None:
-    assert losses(tmp_path, IMAGES // 5, "--unsafe") > 0
+    assert losses(tmp_path, FEW_IMAGES, "--unsafe") > 0
 
 
 def test_a_crash_keeps_what_was_flushed() -> None:

@@ -33,7 +33,7 @@ CALLS = (
     "mkdir,mkdirat,shutdown,close"
 )
 OPTIONS = ("-e", f"trace={CALLS}")
-SAMPLE = 6
+FEW, SAMPLE = 1, 6
 SEED = 20261124
 NAMES = [member.name for member in MEMBERS]
 NEIGHBOURS = [(member.name, other) for member in MEMBERS for other in member.dials]
@@ -180,8 +180,9 @@ async def swept(sweep: Sweep, names: Sequence[str], sample: int | None) -> None:
     await sweep.check(users, like)
 
 
-async def test_killed_at_a_system_call(sweep: Sweep) -> None:
-    await swept(sweep, NAMES, SAMPLE)
+@pytest.mark.parametrize("sample", [pytest.param(FEW, marks=pytest.mark.smoke), SAMPLE])
+async def test_killed_at_a_system_call(sweep: Sweep, sample: int) -> None:
+    await swept(sweep, NAMES, sample)
 
 
 @pytest.mark.long

@@ -43,7 +43,7 @@ IN_DATABASE = "shared"
 USERS = 8
 PATIENCE_SECONDS = 90.0
 
-pytestmark = [pytest.mark.processes, pytest.mark.systems]
+pytestmark = [pytest.mark.processes, pytest.mark.systems, pytest.mark.smoke]
 
 
 # ---- looking --------------------------------------------------------------------------------------------------------
