@@ -8,7 +8,7 @@ module: site
 short_description: Run a command of openportal site
 description:
   - Hands a JSON object to C(openportal site) on the host and returns the one that it answers with.
-  - What is handed over is in no process list. Ansible logs it on the host as it does for every module, but for I(secrets).
+  - What is handed over is in no process list. Ansible logs it on the host, as for every module, but for I(secrets).
 author: OpenPortal in Python (@openportal)
 options:
   command: {description: The word after C(openportal site)., type: str, required: true}
