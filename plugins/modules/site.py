@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Run one of the `openportal site` commands on a host: JSON in, JSON out, nothing of it in a log."""
+"""Run one of the `openportal site` commands on a host: JSON in, JSON out, and no secret in a log."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ module: site
 short_description: Run a command of openportal site
 description:
   - Hands a JSON object to C(openportal site) on the host and returns the one that it answers with.
-  - What is handed over is in no log and no process list of the host.
+  - What is handed over is in no process list. Ansible logs it on the host, as for every module, but for I(secrets).
 author: OpenPortal in Python (@openportal)
 options:
   command: {description: The word after C(openportal site)., type: str, required: true}
   executable: {description: The C(openportal) command of the host., type: path, required: true}
   input: {description: What the command reads from its standard input., type: dict, required: true}
+  secrets: {description: Secrets of agents, by agent and option; part of what is read., type: dict}
   options: {description: Options of the command., type: list, elements: str, default: []}
 """
 EXAMPLES = r"""
@@ -39,6 +40,7 @@ SPEC = {
     "command": {"type": "str", "required": True},
     "executable": {"type": "path", "required": True},
     "input": {"type": "dict", "required": True},
+    "secrets": {"type": "dict", "no_log": True},
     "options": {"type": "list", "elements": "str", "default": []},
 }
 CHECKABLE = ("configure",)
@@ -46,7 +48,7 @@ READ_ONLY = ("ready", "try")
 
 
 def main():
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True, no_log=True)
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     command, executable = module.params["command"], module.params["executable"]
     shown = {"module_args": {"command": command}}
     words = [executable, "site", command, *module.params["options"]]
@@ -54,7 +56,7 @@ def main():
         if command not in CHECKABLE or not Path(executable).exists():
             module.exit_json(changed=True, answer={}, invocation=shown)
         words.append("--check")
-    code, out, error = module.run_command(words, data=json.dumps(module.params["input"]))
+    code, out, error = module.run_command(words, data=json.dumps(told(module.params)))
     try:
         answer = json.loads(out)
     except ValueError:
@@ -62,6 +64,11 @@ def main():
     if code:
         module.fail_json(msg=" ".join(answer.get("waiting", [])) or error.strip(), answer=answer, invocation=shown)
     module.exit_json(changed=bool(answer.get("changed")), answer=answer, invocation=shown)
+
+
+def told(params):
+    """What the command reads."""
+    return params["input"] if params["secrets"] is None else {**params["input"], "secrets": params["secrets"]}
 
 
 if __name__ == "__main__":
