@@ -206,7 +206,7 @@ class Cluster:
 
     def _enter(self) -> None:
         script = INIT.format(root=self._root, folder=self.folder, shared=self.shared, host=HOST)
-        unshare = "setpriv --pdeathsig KILL unshare -m -u -n -p -f --kill-child --propagation private".split()
+        unshare = shlex.split("setpriv --pdeathsig KILL unshare -m -u -n -p -f --kill-child --propagation private")
         with (self.folder / "init.log").open("ab") as log:
             self._outer = subprocess.Popen(
                 [*unshare, "bash", "-ec", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log
