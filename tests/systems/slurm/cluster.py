@@ -2,7 +2,7 @@
 
     network namespace            loopback (every daemon), and a pair of interfaces to us for slurmrestd's TCP port
     mount namespace              an overlay on a root of `roots`, so that nothing of it is ever changed
-    process namespace            one process to end: everything else ends with it
+    process namespace            one process to end: everything else ends with it, and it ends with us
 
 Programs run inside by `nsenter` and `chroot`; `prefix` is what stands before a command, also in an agent's file. The
 folder `shared` is at the same path inside and outside. Daemons are started, ended and held (as if they hung) by name.
@@ -206,7 +206,7 @@ class Cluster:
 
     def _enter(self) -> None:
         script = INIT.format(root=self._root, folder=self.folder, shared=self.shared, host=HOST)
-        unshare = ["unshare", "-m", "-u", "-n", "-p", "-f", "--kill-child", "--propagation", "private"]
+        unshare = shlex.split("setpriv --pdeathsig KILL unshare -m -u -n -p -f --kill-child --propagation private")
         with (self.folder / "init.log").open("ab") as log:
             self._outer = subprocess.Popen(
                 [*unshare, "bash", "-ec", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log
