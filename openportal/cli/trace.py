@@ -21,6 +21,7 @@ from openportal.templemeads.events import (
     PeerLog,
     Quarantined,
     Received,
+    Restored,
     Sent,
     Settled,
     Started,
@@ -64,6 +65,7 @@ WORDS: Mapping[type[Event], Callable[[Any], str]] = {
     PeerKnown: lambda e: f"{e.peer} is a {e.agent_type}",
     PeerLog: lambda e: f"log {e.ledger} of {e.peer}: generation {e.generation}, {e.units} units, head {e.head[:12]}",
     OfferingsSet: lambda e: ", ".join(e.destinations) or "none",
+    Restored: lambda e: f"from a backup: generation {e.generation} from now on",
     AgentStarted: lambda e: f"version {e.version}, process {e.pid}",
     AgentStopped: lambda e: e.reason,
 }

@@ -126,7 +126,7 @@ class Agent:
             self._since_checkpoint += 1
         now = self.clock()
         self.core.recover(now)
-        self.core.came_up(PROTOCOL_VERSION, os.getpid(), now)
+        self.core.came_up(PROTOCOL_VERSION, os.getpid(), now, self.ledger.generation)
         self.perform()
 
     async def stop(self, reason: str = "stopped") -> None:

@@ -37,6 +37,7 @@ from openportal.templemeads.events import (
     OfferingsSet,
     PeerKnown,
     PeerLog,
+    Restored,
     Settled,
     board_stream,
 )
@@ -195,8 +196,10 @@ class Core(Worker):
         if destinations != self.offerings:
             self._stage(AGENT_STREAM, OfferingsSet(destinations), now)
 
-    def came_up(self, version: str, pid: int, now: float) -> None:
-        """This process took the agent over, after `recover`."""
+    def came_up(self, version: str, pid: int, now: float, generation: int = 1) -> None:
+        """This process took the agent over, after `recover`; its log is of that generation."""
+        if generation > self.generation:  # our neighbours have seen later versions of our jobs than we know
+            self._stage(AGENT_STREAM, Restored(generation), now)
         self._stage(AGENT_STREAM, AgentStarted(version, pid), now)
 
     def went_down(self, reason: str, now: float) -> None:

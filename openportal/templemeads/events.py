@@ -213,6 +213,13 @@ class AgentStarted(Event, frozen=True, omit_defaults=True):
     pid: int
 
 
+class Restored(Event, frozen=True, omit_defaults=True):
+    """The log was brought back from a backup, and is of this generation since."""
+
+    TOPIC: ClassVar[str] = "Restored"
+    generation: int
+
+
 class AgentStopped(Event, frozen=True, omit_defaults=True):
     """The agent went down in good order."""
 
@@ -223,5 +230,5 @@ class AgentStopped(Event, frozen=True, omit_defaults=True):
 EVENTS: tuple[type[Event], ...] = (
     Received, Sent, Joined, Started, Intended, Observed, StepRefused, Ended, Late, Quarantined,
     Abandoned, Adopted, Settled, Operated,
-    PeerKnown, PeerLog, OfferingsSet, AgentStarted, AgentStopped,
+    PeerKnown, PeerLog, OfferingsSet, AgentStarted, AgentStopped, Restored,
 )  # fmt: skip

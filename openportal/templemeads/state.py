@@ -27,16 +27,19 @@ from openportal.templemeads.events import (
     PeerLog,
     Quarantined,
     Received,
+    Restored,
     Sent,
     Settled,
     Started,
     StepRefused,
 )
+from openportal.templemeads.job import MAX_VERSION
 from openportal.templemeads.ledger.format import Event
 from openportal.templemeads.saga import Outcome, is_look
 from openportal.templemeads.witness import LogMark
 
 MAX_BOARDS = 1_000
+RESTORED_VERSION_STEP = 10_000  # more than a job's versions can have grown since the backup
 
 
 class StateImage(msgspec.Struct):
@@ -48,6 +51,7 @@ class StateImage(msgspec.Struct):
     order: int
     clean: bool = True
     logs: dict[str, LogMark] = {}
+    generation: int = 1
 
 
 class AgentState:
@@ -62,6 +66,7 @@ class AgentState:
         self.log_kept: dict[str, float] = {}  # peer -> when that was stored, since we started
         self.offerings: list[str] = []
         self.clean = True  # we are new, or stopped in good order
+        self.generation = 1  # of our log
         self._order = 0
         self._deadlines: list[tuple[int, str, str]] = []
 
@@ -113,6 +118,11 @@ class AgentState:
             self.log_kept[event.peer] = at
         elif isinstance(event, OfferingsSet):
             self.offerings = list(event.destinations)
+        elif isinstance(event, Restored):
+            for _, entry in self.open_jobs():
+                version = entry.job.version + RESTORED_VERSION_STEP * (event.generation - self.generation)
+                entry.job = msgspec.structs.replace(entry.job, version=min(version, MAX_VERSION))
+            self.generation = event.generation
         elif isinstance(event, AgentStarted):
             self.clean = False
         elif isinstance(event, AgentStopped):
@@ -160,12 +170,14 @@ class AgentState:
     def image(self) -> StateImage:
         """The state for a checkpoint."""
         boards = [board.image() for board in self.boards.values()]
-        return StateImage(boards, dict(self.types), list(self.offerings), self._order, self.clean, dict(self.logs))
+        return StateImage(
+            boards, dict(self.types), list(self.offerings), self._order, self.clean, dict(self.logs), self.generation
+        )
 
     def restore(self, image: StateImage) -> None:
         """Take the state of a checkpoint; only on a fresh core."""
         self.types, self.offerings, self._order = dict(image.types), list(image.offerings), image.order
-        self.clean, self.logs = image.clean, dict(image.logs)
+        self.clean, self.logs, self.generation = image.clean, dict(image.logs), image.generation
         for board_image in image.boards:
             board = self.board(board_image.peer)
             board.restore(board_image)

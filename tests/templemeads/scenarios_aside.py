@@ -11,8 +11,19 @@ from openportal.agents.roles import LeafRole
 from openportal.errors import InvalidJob, RunError
 from openportal.grammar.instructions import VERBS
 from openportal.templemeads.core import RESUME_AFTER_SECONDS, Core
-from openportal.templemeads.events import Abandoned, Adopted, Operated, Quarantined, Received, Sent, Settled, Started
+from openportal.templemeads.events import (
+    Abandoned,
+    Adopted,
+    Operated,
+    Quarantined,
+    Received,
+    Restored,
+    Sent,
+    Settled,
+    Started,
+)
 from openportal.templemeads.job import State
+from openportal.templemeads.state import RESTORED_VERSION_STEP
 from openportal.templemeads.worker import ADOPTION_SECONDS, MAX_CRASHED_ATTEMPTS
 
 ALICE = "alice.demo.brics"
@@ -262,6 +273,18 @@ def what_an_operator_cannot_do_is_told() -> None:
     assert not core.take().events
 
 
+def a_restored_log_shows_versions_that_nobody_has_seen() -> None:
+    core = leaf_core()
+    core.registered(peer_of("b"), "Instance", START)
+    job = begun(core, "b.c get_users demo.brics")
+    core.came_up("1", 1, START, generation=3)
+    [(_, entry)] = core.open_jobs()
+    assert entry.job.version == job.version + 2 * RESTORED_VERSION_STEP
+    core.take()
+    core.came_up("1", 1, START, generation=3)
+    assert not of_kind(core.take().events, Restored)
+
+
 ASIDE = [
     what_an_expired_saga_created_is_undone,
     a_project_that_nobody_knows_the_fate_of_is_taken_back,
@@ -280,4 +303,5 @@ ASIDE = [
     an_operator_puts_a_job_in_quarantine_aside_for_good,
     an_operator_cancels_a_job_and_what_it_made_is_undone,
     what_an_operator_cannot_do_is_told,
+    a_restored_log_shows_versions_that_nobody_has_seen,
 ]
