@@ -100,8 +100,15 @@ class Recording:
         """Let the next attempt of a job begin now rather than in two minutes, and end."""
         number = self._numbers[kind]
         self._wait(lambda: self._cluster.shell(f"squeue -h -j {number} -o %T").strip() == "PENDING")
-        self._cluster.shell(f"scontrol update jobid={number} StartTime=now")
-        self._wait(lambda: len(self._states(kind)) == 2 and not {"PENDING", "RUNNING"} & {*self._states(kind)})
+        self._wait(lambda: self._begins_again(kind))
+        self._wait(lambda: not {"PENDING", "RUNNING"} & {*self._states(kind)})
+
+    def _begins_again(self, kind: str) -> bool:
+        """Whether it did; said more than once, as a requeue may put it off afterwards."""
+        has_begun = len(self._states(kind)) == 2
+        if not has_begun:
+            self._cluster.ok(f"scontrol update jobid={self._numbers[kind]} StartTime=now")
+        return has_begun
 
     def _until(self, kind: str, state: str) -> None:
         self._wait(lambda: state in self._states(kind))

@@ -90,6 +90,14 @@ def submit(cluster: Cluster, user: str, account: str, options: str, command: str
     return int(cluster.shell(f"cd /tmp; sbatch --parsable -A {account} -n 1 {options} --wrap '{command}'", user))
 
 
+def runs_now(cluster: Cluster, job: int) -> bool:
+    """Whether a job runs that was put off by its requeue; said more than once, as Slurm may put it off afterwards."""
+    is_running = cluster.shell(f"squeue -h -j {job} -o %T").strip() == "RUNNING"
+    if not is_running:
+        cluster.ok(f"scontrol update jobid={job} StartTime=now")
+    return is_running
+
+
 def as_sacctmgr_has_it(cluster: Cluster, account: str, fields: str) -> list[str]:
     shown = cluster.shell(f"sacctmgr -nP show assoc where account={account} cluster={NAME} format={fields}")
     return sorted(shown.split())
@@ -156,8 +164,7 @@ async def test_records_are_those_of_sacct(either: Cluster, connect: Connect) -> 
     await asyncio.sleep(1.1)
     cluster.shell(f"scontrol requeue {again}")
     await eventually(lambda: cluster.shell(f"squeue -h -j {again} -o %T").strip() == "PENDING")
-    cluster.shell(f"scontrol update jobid={again} StartTime=now")
-    await eventually(lambda: cluster.shell(f"squeue -h -j {again} -o %T").strip() == "RUNNING")
+    await eventually(lambda: runs_now(cluster, again))
     await asyncio.sleep(1.1)
     cluster.shell(f"scancel {again}")
     show = "sacct -nPXaD -A counted --format=JobIDRaw,State -S now-1hour -E now+1hour"
