@@ -10,7 +10,6 @@ key that was stolen. The first byte of the input says which of the ways is taken
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import time
@@ -36,12 +35,13 @@ from openportal.paddington.invite import Invite
 from openportal.paddington.keyring import Candidate, Keyring, Standing
 from openportal.paddington.peer import Peer
 from openportal.paddington.session import Session
+from openportal.signing import signed_headers
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.events import EVENTS
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.ledger.format import Chain, Mark, Row, codecs, genesis
 from openportal.templemeads.ledger.reading import Decoder, last_mark
-from tests.bridge.support import KEY, Key, MemoryAgent, canonical
+from tests.bridge.support import KEY, Key, MemoryAgent
 
 Target = Callable[[bytes], None]
 
@@ -259,15 +259,10 @@ def http(data: bytes) -> None:
 
 
 def signature(function: str, body: bytes) -> list[tuple[bytes, bytes]]:
-    date, method, nonce = formatdate(usegmt=True), FUNCTIONS[function][0].lower(), os.urandom(8).hex()
-    text = canonical(2, method, date, function, body.decode("utf-8", "replace"), nonce)
-    digest = hashlib.blake2b(text, key=KEY, digest_size=32).hexdigest()
-    return [
-        (b"authorization", f"OpenPortal {digest}".encode()),
-        (b"date", date.encode()),
-        (b"x-nonce", nonce.encode()),
-        (b"x-openportal-signature-version", b"2"),
-    ]
+    method, nonce = FUNCTIONS[function][0].lower(), os.urandom(8).hex()
+    text = body.decode("utf-8", "replace")
+    headers = signed_headers(KEY, method, function, text, formatdate(usegmt=True), nonce)
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 async def answer(path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> int:
