@@ -7,6 +7,7 @@ under our hands, the round begins again with a look, for as long as a caller wou
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,11 +63,12 @@ class Directory:
 
     async def until_done(self, attempt: Callable[[Server], Awaitable[T]]) -> T:
         """Rounds, each on one master, until one is not cut short. Raises what cut the last one short."""
-        give_up, pause, races = self._clock() + PATIENCE_SECONDS, FIRST_PAUSE_SECONDS, 0
+        give_up, pause, races = math.inf, FIRST_PAUSE_SECONDS, 0
         while True:
             try:
                 return await attempt(self._servers.writer())
             except (IpaDown, IpaBusy):
+                give_up = min(give_up, self._clock() + PATIENCE_SECONDS)  # waiting one's turn is no failure
                 if self._clock() + pause > give_up:
                     raise
             except (IpaNotFound, IpaExists) as error:

@@ -6,7 +6,7 @@
 Every request has the server's own address as Referer, or it is refused. The cookie goes back as it came: its value
 holds %-escapes that are part of it. A session that ended is opened again once and the call repeated: it did not get
 past the door. An expired password is reported and not changed; a refused login is not tried again for a while, as a
-few wrong passwords lock the account.
+few wrong passwords lock the account. A call may take 20 s, a batch a second more for each further call.
 
 `python-freeipa` and `ipalib` speak this protocol too, but with blocking sockets; the first has no `batch` and raises
 most errors as one, the second needs a Kerberos ticket and the server's whole schema. What is needed fits in this file.
@@ -39,6 +39,7 @@ from openportal.agents.account.freeipa.calls import (
 from openportal.errors import ConfigError, JobError
 
 CALL_SECONDS = 20.0
+FURTHER_CALL_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 LOGIN_BACKOFF_SECONDS = 20.0
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
@@ -95,7 +96,7 @@ class Session:
         self._who = who
         self._clock = clock
         self._base = f"https://{server}/ipa"
-        timeout = httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS)
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)  # for the rest of a request there is a limit in `_post`
         self._http = httpx.AsyncClient(
             verify=context, timeout=timeout, headers={"Referer": self._base}, trust_env=False
         )
@@ -109,18 +110,19 @@ class Session:
 
     async def send(self, calls: Sequence[Call]) -> list[Answer]:
         """The answer to each call, in one request; the server goes on after one that fails. Raises JobError."""
-        return answers_of(calls, await self._ask(envelope(calls)))
+        further = sum(max(1, len(call.members)) for call in calls) - 1
+        return answers_of(calls, await self._ask(envelope(calls), CALL_SECONDS + further * FURTHER_CALL_SECONDS))
 
     async def close(self) -> None:
         await self._http.aclose()
 
     # --- the door ----------------------------------------------------------------------------------------------------
 
-    async def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, body: dict[str, Any], seconds: float = CALL_SECONDS) -> dict[str, Any]:
         cookie = self._cookie or await self._open(None)
-        response = await self._post("json", cookie, json=body)
+        response = await self._post("json", cookie, seconds, json=body)
         if response.status == httpx.codes.UNAUTHORIZED:
-            response = await self._post("json", await self._open(cookie), json=body)
+            response = await self._post("json", await self._open(cookie), seconds, json=body)
         return self._read(response)
 
     async def _open(self, stale: str | None) -> str:
@@ -132,7 +134,7 @@ class Session:
             if self._refused is not None and self._clock() < self._refused[0]:
                 raise self._refused[1]
             response = await self._post(
-                "login_password", None, data={"user": self._who.user, "password": self._who.password}
+                "login_password", None, CALL_SECONDS, data={"user": self._who.user, "password": self._who.password}
             )
             self._cookie = self._cookie_of(response)
             self._refused = None
@@ -149,16 +151,16 @@ class Session:
             raise IpaDown(f"{self.server} accepted a login and gave no session: is it a FreeIPA server?")
         return str(cookie)
 
-    async def _post(self, path: str, cookie: str | None, **body: Any) -> Page:
+    async def _post(self, path: str, cookie: str | None, seconds: float, **body: Any) -> Page:
         self.requests += 1
         headers = {"Cookie": cookie} if cookie else {}
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._fetch(f"{self._base}/session/{path}", headers, body)
         except httpx.ConnectError as error:
             raise self._unreached(error) from error
         except (httpx.TimeoutException, TimeoutError) as error:
-            raise IpaDown(f"{self.server} did not answer within {CALL_SECONDS:.0f} s.") from error
+            raise IpaDown(f"{self.server} did not answer within {seconds:.0f} s.") from error
         except httpx.HTTPError as error:
             raise IpaDown(f"{self.server} closed the connection without an answer: {error}") from error
         finally:

@@ -161,6 +161,19 @@ async def test_an_answer_has_an_end(session: Session, web: Web, monkeypatch: pyt
         await session.call(PING)
 
 
+async def test_a_batch_has_more_time_than_a_call(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    async def ask(body: object, seconds: float) -> object:
+        given.append(seconds)
+        return {"result": {"results": [{"error": None}] * 2}, "error": None}
+
+    monkeypatch.setattr(session, "_ask", ask)
+    await session.send([PING])
+    await session.send([PING, Call("group_add_member", "g", members=("a", "b", "c"))])
+    assert given == [rpc.CALL_SECONDS, rpc.CALL_SECONDS + 3 * rpc.FURTHER_CALL_SECONDS]
+
+
 def test_certificates_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no.crt").write_text("no certificate")
     with pytest.raises(ConfigError, match="freeipa-ca-file"):
