@@ -17,6 +17,7 @@ from openportal.client.config import Config
 from openportal.paddington.files import read_text
 
 HTTP_SECONDS = 10.0
+PAUSE_SECONDS = 0.5
 
 Plan = Mapping[str, Any]
 
@@ -46,11 +47,16 @@ def tried(bridge: Config, path: str, seconds: float) -> dict[str, Any]:
 
 
 def why_not(client: Client, command: str, seconds: float) -> str | None:
-    """Why a job does not complete in time; None if it does."""
-    try:
-        job = client.run(command, int(seconds * 1000))
-    except OSError as error:
-        return f"the bridge was asked and there was no job: {error}"
+    """Why a job does not complete in time; None if it does. A bridge that has just started may take none yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            job = client.run(command, max(0, int((deadline - time.monotonic()) * 1000)))
+            break
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                return f"the bridge was asked and there was no job: {error}"
+            time.sleep(PAUSE_SECONDS)
     if not job.is_finished:
         return f"the job has not ended after {seconds:.0f} s: {job.progress_message or job.state}"
     return f"the job failed: {job.error_message}" if job.is_error else None

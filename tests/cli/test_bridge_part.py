@@ -19,6 +19,7 @@ from openportal.bridge.signals import AT_ONCE_MAX_SIGNALS
 from openportal.cli.bridge_part import BridgePart
 from openportal.cli.compose import build_agent, parts_of
 from openportal.cli.metrics_part import MetricsPart
+from openportal.cli.operator_part import OperatorPart
 from openportal.errors import ConfigError
 from openportal.paddington import config
 from openportal.paddington.config import AgentConfig, MetricsSection
@@ -164,8 +165,8 @@ async def test_what_runs_beside_an_agent(tmp_path: Path, software: Software) -> 
     found = settings(tmp_path, software.url)
     agent, _ = make(found, MemoryNetwork())
     control = AgentControl(agent)
-    assert [type(part) for part in parts_of(found, agent, control)] == [BridgePart]
+    assert [type(part) for part in parts_of(found, agent, control)] == [OperatorPart, BridgePart]
     measured = dataclasses.replace(found, metrics=MetricsSection(port=9100))
-    assert [type(part) for part in parts_of(measured, agent, control)] == [MetricsPart, BridgePart]
+    assert [type(part) for part in parts_of(measured, agent, control)] == [OperatorPart, MetricsPart, BridgePart]
     portal = dataclasses.replace(found, agent="Portal")
-    assert parts_of(portal, agent, control) == []
+    assert [type(part) for part in parts_of(portal, agent, control)] == [OperatorPart]

@@ -109,14 +109,18 @@ def test_beside_the_agent_itself(facility: Facility) -> None:
     assert received_from(facility.ledger("acct")) == {}
 
 
-@pytest.mark.parametrize("name", ["slurm", "ipa"])
+@pytest.mark.parametrize(
+    ("name", "code", "wanted"), [("slurm", 1, "slurm-default-node is missing"), ("ipa", 2, "--key freeipa-server")]
+)
 @pytest.mark.parametrize("words", [(), ("--one-shot", "get_projects brics")])
-def test_an_agent_without_a_leaf_says_so(facility: Facility, name: str, words: tuple[str, ...]) -> None:
+def test_an_agent_without_a_leaf_says_so(
+    facility: Facility, name: str, code: int, wanted: str, words: tuple[str, ...]
+) -> None:
     with edit(facility.config(name)) as (document, _):
         del document["extras"]["sandbox"]
     done = run(facility, name, *words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "has no leaf system of its own yet" in done.stderr
+    assert (done.returncode, done.stdout) == (code, "")
+    assert wanted in done.stderr
     assert "sandbox" in done.stderr
     assert not facility.ledger(name).exists()
 

@@ -38,6 +38,7 @@ from openportal.templemeads.events import (
     PeerLog,
     Quarantined,
     Received,
+    Restored,
     Sent,
     Settled,
     Started,
@@ -67,7 +68,7 @@ def sent(id: str, parent: str, step: str, user: str) -> Sent:
 
 UNITS: tuple[list[tuple[str, Event]], ...] = (
     [(AGENT, AgentStarted("0.94.0", 4711)), (AGENT, PeerKnown("acct@default", "Account"))],
-    [(AGENT, PeerLog("acct@default", "0b6a3a5e-5d3c-5c43-9a63-6f1c6a0c7d10", 1, 7, "ab" * 32))],
+    [(AGENT, Restored(2)), (AGENT, PeerLog("acct@default", "0b6a3a5e-5d3c-5c43-9a63-6f1c6a0c7d10", 1, 7, "ab" * 32))],
     [(AGENT, OfferingsSet(["brics.aip1", "brics.aip2"]))],
     [
         (ABOVE, received("job-alice", ALICE, extra='{"newer":1}', forwarded_for="brics", domain="greatwestern")),

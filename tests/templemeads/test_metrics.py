@@ -90,7 +90,7 @@ async def test_scrape(agent: Agent, metrics: Metrics) -> None:
     status, body = await ask(metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == b"HTTP/1.1 200 OK"
     found = samples(body)
-    assert found["openportal_build_info", "clusters", "Platform", "0.94.0", version("openportal-agents")] == 1
+    assert found["openportal_build_info", "clusters", version("openportal-agents"), "Platform", "0.94.0"] == 1
     assert found["openportal_jobs_ended_total", "failed"] == 1
     assert found["openportal_open_jobs", "inbound", "aip1@default"] == 1
     assert found["openportal_open_jobs", "outbound", "shared@default"] == 1
