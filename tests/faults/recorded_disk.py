@@ -56,18 +56,19 @@ class Crash(NamedTuple):
 
 def crash_at(base: bytes, steps: Sequence[Step], moment: int, rng: random.Random) -> Crash:
     """What the disk may hold if the power goes after the first `moment` steps."""
-    image, promised = bytearray(base), []
+    image, marks = bytearray(base), b""
     flushed = max((index for index, step in enumerate(steps[:moment]) if step.kind == FLUSH), default=-1)
     for index, step in enumerate(steps[:moment]):
         if step.kind == MARK:
-            promised += step.data.decode().splitlines()
+            marks += step.data
         elif step.kind == WRITE:
             for start in range(0, len(step.data), SECTOR_BYTES):
                 if index < flushed or rng.random() < 0.5:
                     at = step.offset + start
                     piece = step.data[start : start + SECTOR_BYTES]
                     image[at : at + len(piece)] = piece
-    return Crash(bytes(image), promised)
+    promised = marks.decode().splitlines(keepends=True)  # the last line may have been written in two parts
+    return Crash(bytes(image), [line.rstrip() for line in promised if line.endswith("\n")])
 
 
 def serve(image: Path, record: Path, mountpoint: Path) -> None:
