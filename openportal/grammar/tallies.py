@@ -87,8 +87,9 @@ def add_counts(one: Counts, other: Counts) -> Counts:
 
 
 def add_nested(one: Nested, other: Nested) -> Nested:
-    """The sum by both keys; what has no usages in it adds nothing."""
-    return {**one, **{key: add_counts(one.get(key, {}), counts) for key, counts in other.items() if counts}}
+    """The sum by both keys; what is nothing adds nothing, not even its keys."""
+    used = {key: {inner: number for inner, number in counts.items() if number} for key, counts in other.items()}
+    return {**one, **{key: add_counts(one.get(key, {}), counts) for key, counts in used.items() if counts}}
 
 
 def _read_total(number: int) -> int:
