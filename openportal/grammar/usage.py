@@ -233,7 +233,8 @@ class _Total(DailyProjectUsageReport, frozen=True):
 
 def _sum(days: Sequence[DailyProjectUsageReport]) -> DailyProjectUsageReport:
     """The sum; every reservation is in it, also one that nothing was used of."""
-    total = reduce(DailyProjectUsageReport.__add__, days, _Total())
+    nothing: DailyProjectUsageReport = _Total()
+    total = reduce(DailyProjectUsageReport.__add__, days, nothing)
     named: dict[str, Counts] = {name: {} for day in days for name in day.reservation_reports}
     return msgspec.structs.replace(total, reservation_reports={**named, **total.reservation_reports})
 
