@@ -70,6 +70,11 @@ FOUND: tuple[tuple[tuple[str, str], Any], ...] = (
         [usage({}), usage({"components": {"gpu": {"alice": {"seconds": 0}, "bob": {"seconds": 1}}}})],
     ),
     (("ProjectUsageReport", "sum"), [usage({}), usage({"reservation_reports": {"r": {"alice": {"seconds": 0}}}})]),
+    (("ProjectUsageReport", "sum"), [usage({}), usage({"requeue_state_usage": {"FAIL": {"seconds": 0}}})]),
+    (
+        ("ProjectUsageReport", "sum"),
+        [usage({}), usage({"requeue_states": {"FAIL": 0}, "user_job_counts": {"alice": 0}})],
+    ),
     (("ProjectUsageReport", "sum"), [usage(), usage({"components": {"gpu": {"alice": {"seconds": 0}}}})]),
 )
 """Where the two differed once: the smallest questions that showed it."""
