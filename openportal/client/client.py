@@ -16,11 +16,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from openportal.client.arguments import count, instance, instances, real, text, told
 from openportal.client.config import Config
-from openportal.client.connection import Connections
 from openportal.client.exchange import TIMEOUT_SECONDS, Request, asking, value_of
 from openportal.client.identifiers import Destination, PortalIdentifier, Uuid
 from openportal.client.jobs import Job, JobDocument
@@ -28,6 +27,9 @@ from openportal.client.notifications import Notification
 from openportal.client.operations import Diagnostics, Health, RestartResponse
 from openportal.errors import GrammarError
 from openportal.grammar.identifiers import parse_uuid
+
+if TYPE_CHECKING:
+    from openportal.client.connection import Connections
 
 WAIT_MAX_SECONDS: Final = 25.0
 """As long as a bridge lets itself be asked to wait."""
@@ -41,7 +43,7 @@ class Client:
 
     def __init__(self, config: Config | str | os.PathLike[str], timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.config = config if isinstance(config, Config) else Config.load(config)
-        self._connections = Connections(self.config, timeout_seconds)
+        self._connections = _connections(self.config, timeout_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -204,3 +206,10 @@ def _destinations(found: Any) -> list[Destination]:
 def _said(found: Any, function: str) -> None:
     if not isinstance(found, dict) or not isinstance(found.get("status"), str):
         raise OSError(f"/{function}: the answer has no status")
+
+
+def _connections(config: Config, timeout_seconds: float) -> Connections:
+    """HTTP and TLS are imported with the first client: what only reads reports and identifiers does without them."""
+    from openportal.client.connection import Connections
+
+    return Connections(config, timeout_seconds)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import Any, Final
 from uuid import uuid4
 
@@ -53,6 +52,8 @@ class Request:
 
     def headers(self, config: Config) -> dict[str, str]:
         """Signed now, with a nonce of its own."""
+        from email.utils import formatdate  # with the first request, as all of HTTP: see `client._connections`
+
         date, nonce = formatdate(usegmt=True), str(uuid4())
         signed = signed_headers(config.key, self.method.lower(), self.function, self.body, date, nonce)
         return {"accept": CONTENT_TYPE, **({"content-type": CONTENT_TYPE} if self.body else {}), **signed}

@@ -18,7 +18,7 @@ from openportal.client.identifiers import PortalIdentifier, ProjectIdentifier, U
 from openportal.client.quantities import DateRange
 from openportal.client.storage import Quota
 from openportal.client.usage import Names, names_of
-from openportal.client.wrapper import Read, Wrapper, each
+from openportal.client.wrapper import Read, Wrapper, each, in_order
 from openportal.grammar import identifiers
 from openportal.grammar import storage_reports as grammar
 from openportal.grammar.dates import Timestamp
@@ -76,7 +76,7 @@ class ProjectStorageReport(_Sum):
     project: Read[ProjectIdentifier] = Read(ProjectIdentifier._of)
     generated_at: Read[datetime] = Read(lambda moment: moment.second, doc="To the second, in UTC.")
     project_quotas: Read[dict[Volume, Quota]] = Read(_quotas)
-    users: Read[list[UserIdentifier]] = Read(each(UserIdentifier))
+    users: Read[list[UserIdentifier]] = Read(in_order(UserIdentifier))
 
     @property
     def user_quotas(self) -> dict[UserIdentifier, dict[Volume, Quota]]:
@@ -92,7 +92,7 @@ class ProjectStorageReport(_Sum):
         return self._value.is_empty
 
     def daily_reports(self, with_usage_only: bool = True) -> list[ProjectStorageReport]:
-        """Every snapshot as a report, the latest one last."""
+        """Every snapshot that holds something, as a report, by day; or every day from the first to the last."""
         return each(ProjectStorageReport)(self._value.daily_reports(with_usage_only))
 
     def get_report(self, date: date) -> ProjectStorageReport:

@@ -20,7 +20,7 @@ from msgspec.structs import replace as changed
 from openportal.client.arguments import day, instance, instances, joined, real, text, told
 from openportal.client.identifiers import PortalIdentifier, ProjectIdentifier, UserIdentifier, UserMapping
 from openportal.client.quantities import DateRange, Usage
-from openportal.client.wrapper import Read, Wrapper, each
+from openportal.client.wrapper import Read, Wrapper, each, in_order
 from openportal.grammar import quantities
 from openportal.grammar import usage as grammar
 from openportal.grammar import usage_summaries as pages
@@ -368,7 +368,7 @@ class ProjectUsageReport(_Totals, _Arithmetic):
     has_requeues: Read[bool] = Read(doc="Whether jobs had to run again, at whosever expense.")
     unmapped_users: Read[list[str]] = Read(list, doc="The local users whom nobody is known for.")
     unmapped_usage: Read[Usage] = Read(Usage._of)
-    users: Read[list[UserIdentifier]] = Read(each(UserIdentifier))
+    users: Read[list[UserIdentifier]] = Read(in_order(UserIdentifier))
 
     @property
     def user_mapping(self) -> dict[UserIdentifier, str]:

@@ -104,6 +104,11 @@ def each(kind: type[W]) -> Callable[[Any], list[W]]:
     return lambda values: [kind._of(value) for value in values]
 
 
+def in_order(kind: type[W]) -> Callable[[Any], list[W]]:
+    """Shows many values as a list of one kind, in the order of their texts."""
+    return lambda values: each(kind)(sorted(values, key=str))
+
+
 def maybe(kind: type[W]) -> Callable[[Any], W | None]:
     """Shows a value as one kind, where there is one."""
     return lambda value: None if value is None else kind._of(value)

@@ -109,8 +109,12 @@ class Destinations:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `[a.b, c.d]`; the brackets may be missing, and empty and repeated items are dropped. GrammarError."""
-        items = trim(text).removeprefix("[").removesuffix("]").split(",")
+        """From `[a.b, c.d]`; empty and repeated items are dropped. GrammarError.
+
+        The brackets may be missing. One that is not closed belongs to the first name.
+        """
+        listed = trim(text)
+        items = (listed[:-1].removeprefix("[") if listed.endswith("]") else listed).split(",")
         return cls(tuple(dict.fromkeys(Destination.parse(item) for item in map(trim, items) if item)))
 
     def __str__(self) -> str:

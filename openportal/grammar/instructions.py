@@ -124,10 +124,10 @@ class Submit(Instruction, verb="submit"):
         inner = text.partition(" ")[2]
         return None if _starts_too_deep(inner) else subject_of(inner)
 
-    def __post_init__(self) -> None:
+    def __init__(self, destination: Destination, instruction: Instruction) -> None:
         # Not super(): a slotted dataclass is a second class, which the implicit cell of super() does not know.
-        Instruction.__post_init__(self)
-        inner, depth = self.instruction, 1
+        Instruction.__init__(self, destination, instruction)
+        inner, depth = instruction, 1
         while isinstance(inner, Submit):
             inner, depth = inner.instruction, depth + 1
         if depth > SUBMIT_DEPTH_LIMIT:

@@ -21,7 +21,7 @@ from uuid import uuid4
 from openportal.errors import GrammarError
 from openportal.grammar.destination import Destination
 from openportal.grammar.identifiers import ProjectIdentifier, UserIdentifier
-from openportal.grammar.text import quote, rejoin
+from openportal.grammar.text import quote, trim
 
 FORWARD: Final = "Forward"
 MAX_ID_CHARACTERS: Final = 64
@@ -70,10 +70,13 @@ class Notification:
 
 
 def parse(text: str, id: str | None = None) -> Notification:
-    """From the text form; `id` is a new one by default. Raises GrammarError."""
-    destination, _, rest = rejoin(text).partition(" ")
-    event, _, argument = rest.partition(" ")
-    where = Destination.parse(destination)
+    """From the text form; `id` is a new one by default. Raises GrammarError.
+
+    Its words are separated by spaces; further whitespace is dropped, but not at the end of the event.
+    """
+    destination, _, rest = trim(text).partition(" ")
+    event, _, argument = trim(rest).partition(" ")
+    where = Destination.parse(trim(destination))
     if not event:
         raise GrammarError(f"a notification is a destination, an event and whom it is about: {quote(text)}")
     subject = EVENTS.get(event)

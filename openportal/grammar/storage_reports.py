@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from openportal.errors import GrammarError
@@ -104,12 +104,15 @@ class ProjectStorageReport(Report):
         return {**self.snapshot.to_wire(), "users": users, **({"daily_reports": days} if days else {})}
 
     def __add__(self, other: ProjectStorageReport) -> ProjectStorageReport:
-        """The later snapshot over the days of both; a user who is known in both has the name in the later one."""
+        """The later report over the days of both: what both know is as the later one has it.
+
+        Of two snapshots of one day the later one stays.
+        """
         if other.project != self.project:
             raise GrammarError(f"a report of {other.project} cannot be added to one of {self.project}")
         older, newer = (self, other) if other.generated_at > self.generated_at else (other, self)
-        days = dict(self.days)
-        for day, snapshot in (*other.days.items(), (older.snapshot.day, older.snapshot)):
+        days = dict(newer.days)
+        for day, snapshot in (*older.days.items(), (older.snapshot.day, older.snapshot)):
             if day not in days or snapshot.generated_at > days[day].generated_at:
                 days[day] = snapshot
         days = {day: snapshot for day, snapshot in days.items() if day != newer.snapshot.day or day in newer.days}
@@ -125,13 +128,20 @@ class ProjectStorageReport(Report):
         return None if snapshot is None else ProjectStorageReport(snapshot, self.users)
 
     def daily_reports(self, with_usage_only: bool = True) -> tuple[ProjectStorageReport, ...]:
-        """Every snapshot as a report, the latest one last; those that hold nothing only if they are asked for."""
-        earlier = (snapshot for day, snapshot in sorted(self.days.items()) if day != self.snapshot.day)
+        """Every snapshot that holds something, as a report, by day; or every day from first to last."""
+        found = {**self.days, self.snapshot.day: self.snapshot}
+        if with_usage_only:
+            return tuple(
+                ProjectStorageReport(found[day], self.users) for day in sorted(found) if not found[day].is_empty
+            )
         return tuple(
-            ProjectStorageReport(snapshot, self.users)
-            for snapshot in (*earlier, self.snapshot)
-            if not with_usage_only or not snapshot.is_empty
+            ProjectStorageReport(found[day], self.users) if day in found else self._without_snapshot(day)
+            for day in DateRange(min(found), max(found)).days
         )
+
+    def _without_snapshot(self, day: date) -> ProjectStorageReport:
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return ProjectStorageReport(Snapshot(self.project, Timestamp.of(midnight)))
 
     def remap_project(self, project: ProjectIdentifier) -> ProjectStorageReport:
         """As the report of another project, whose users have the same names."""

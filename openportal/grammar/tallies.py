@@ -86,9 +86,14 @@ def add_counts(one: Counts, other: Counts) -> Counts:
     return added
 
 
+def add_used(one: Counts, other: Counts) -> Counts:
+    """The sum by key; what is nothing adds nothing, not even its key."""
+    return add_counts(one, {key: number for key, number in other.items() if number})
+
+
 def add_nested(one: Nested, other: Nested) -> Nested:
-    """The sum by both keys; what has no usages in it adds nothing."""
-    return {**one, **{key: add_counts(one.get(key, {}), counts) for key, counts in other.items() if counts}}
+    """The sum by both keys; what is nothing adds nothing, not even its keys."""
+    return {**one, **{key: add_used(one.get(key, {}), counts) for key, counts in other.items() if any(counts.values())}}
 
 
 def _read_total(number: int) -> int:
@@ -138,7 +143,7 @@ Total = Annotated[int, Family(Number, _read_total, _kept, _add_totals, _kept, _k
 UserCounts = Annotated[Counts, Family(_COUNTS, _bounded, _kept, add_counts, _kept, _rename_counts)]
 OtherCounts = Annotated[Counts, Family(_COUNTS, _bounded, _kept, add_counts, _kept, _kept)]
 UserUsage = Annotated[Counts, Family(_USAGES, _read_usages, _write_usages, add_counts, _scale_counts, _rename_counts)]
-OtherUsage = Annotated[Counts, Family(_USAGES, _read_usages, _write_usages, add_counts, _scale_counts, _kept)]
+OtherUsage = Annotated[Counts, Family(_USAGES, _read_usages, _write_usages, add_used, _scale_counts, _kept)]
 NestedUsage = Annotated[
     Nested,
     Family(

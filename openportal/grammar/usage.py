@@ -223,9 +223,18 @@ def _check_days(wire: object) -> None:
             raise GrammarError(f"the report of {quote(str(day))}: {error}") from error
 
 
+class _Total(DailyProjectUsageReport, frozen=True):
+    """Days as one. Each of them has said what its expansion jobs are, so none means none."""
+
+    @property
+    def expansion_jobs(self) -> int:
+        return self.num_expansion_jobs
+
+
 def _sum(days: Sequence[DailyProjectUsageReport]) -> DailyProjectUsageReport:
     """The sum; every reservation is in it, also one that nothing was used of."""
-    total = reduce(DailyProjectUsageReport.__add__, days, DailyProjectUsageReport())
+    nothing: DailyProjectUsageReport = _Total()
+    total = reduce(DailyProjectUsageReport.__add__, days, nothing)
     named: dict[str, Counts] = {name: {} for day in days for name in day.reservation_reports}
     return msgspec.structs.replace(total, reservation_reports={**named, **total.reservation_reports})
 

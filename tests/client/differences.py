@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
+from datetime import MAXYEAR, MINYEAR
 from typing import Any, NamedTuple
 
 
@@ -33,6 +35,18 @@ def _projects(given: Any) -> set[str]:
     return {str(each.get("project", each.get("portal"))) for each in given}
 
 
+def _differ(names: Collection[str]) -> bool:
+    return len(set(names)) == len(names)
+
+
+def _is_of_no_year(given: Any) -> bool:
+    try:
+        year = re.match(r"\s*([+-]?\d+)-", json.loads(given)["generated_at"])
+    except (ValueError, TypeError, KeyError):
+        return False
+    return year is not None and not MINYEAR <= int(year[1]) <= MAXYEAR
+
+
 DIFFERENCES = (
     Difference("a volume's name is checked when it is made, not by the agent that gets it", _bad_volume),
     Difference(
@@ -50,8 +64,22 @@ DIFFERENCES = (
 )
 
 
+_BY_LOCAL_NAME = (("ProjectUsageReport", "remap_users"), ("ProjectUsageReport", "project"))
+UNRECORDED = (
+    Difference(
+        "of users with one local name, the published client takes one or another by chance, and ours the last",
+        lambda kind, op, given: (kind, op) in _BY_LOCAL_NAME and not _differ([*given["report"]["users"].values()]),
+    ),
+    Difference(
+        "a report of a year that a `datetime` cannot have is refused; the published client fails when it is asked for",
+        lambda kind, op, given: (kind, op) == ("ProjectStorageReport", "from_json") and _is_of_no_year(given),
+    ),
+)
+"""What is asked by the differential tests only."""
+
+
 def difference(kind: str, op: str, given: Any) -> Difference | None:
-    return next((each for each in DIFFERENCES if each.applies(kind, op, given)), None)
+    return next((each for each in (*DIFFERENCES, *UNRECORDED) if each.applies(kind, op, given)), None)
 
 
 def where(ours: Any, theirs: Any, path: str = "") -> str | None:

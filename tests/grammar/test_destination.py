@@ -98,7 +98,7 @@ def test_names_that_are_repeated_or_absent() -> None:
         (",,", "[]"),
         ("[a.b]", "a.b"),
         ("a.b]", "a.b"),
-        ("[a.b", "a.b"),
+        ("[a.b", "[a.b"),
         ("[a.b,c.d]", "[a.b, c.d]"),
         ("a.b, c.d", "[a.b, c.d]"),
         ("[a.b, a.b]", "a.b"),

@@ -30,7 +30,8 @@ def test_sums_stop_at_the_largest_number(one: dict[str, int], other: dict[str, i
     added = add_counts(one, other)
     assert added == {key: min(U64_MAX, one.get(key, 0) + other.get(key, 0)) for key in one | other}
     assert add_counts(added, third) == add_counts(one, add_counts(other, third))
-    expected = {"gpu": added, "cpu": third} if third else {"gpu": added}
+    used, others = ({user: number for user, number in each.items() if number} for each in (other, third))
+    expected = {"gpu": add_counts(one, used)} | ({"cpu": others} if others else {})
     assert add_nested({"gpu": one}, {"gpu": other, "cpu": third}) == expected
     assert total_of(one) == Usage(min(U64_MAX, sum(one.values())))
     assert total_of_nested({"a": one, "b": other}) == total_of(one) + total_of(other)
