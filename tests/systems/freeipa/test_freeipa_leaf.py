@@ -114,6 +114,21 @@ async def test_two_hundred_users_at_once(bed: Bed, accounts: Leaf) -> None:
     assert groups_of(bed, f"u{MANY - 1}.many") == {"ipausers", "openportal"}
 
 
+async def test_one_of_many_that_cannot_be_made(bed: Bed, accounts: Leaf) -> None:
+    """The others are, and the group holds nobody who does not exist."""
+    await answer(accounts, "add_project odd.brics")
+    await answer(accounts, "add_user first.odd.brics")
+    names = [*(f"u{number}" for number in range(8)), "a" * 40]
+    asked = (answer(accounts, f"add_user {name}.odd.brics") for name in names)
+    *fine, refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(refused, IpaInvalid)
+    assert fine == [f"{name}.odd.brics:{name}.odd:brics.odd" for name in names[:-1]]
+    shown = bed.ipa("group-show", "brics.odd")
+    [members] = [line.partition(":")[2] for line in shown.splitlines() if "Member users:" in line]
+    assert {name.strip() for name in members.split(",")} == {"first.odd", *(f"{name}.odd" for name in names[:-1])}
+    assert all(groups_of(bed, f"{name}.odd") == USUAL | {"brics.odd"} for name in names[:-1])
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("text", "action"),
