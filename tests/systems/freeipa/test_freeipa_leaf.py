@@ -51,21 +51,6 @@ async def test_a_conversation(bed: Bed, accounts: Leaf) -> None:
 
 
 async def test_what_is_written(bed: Bed, accounts: Leaf) -> None:
-    assert (
-        await effects_of(accounts, "add_user ben.write.brics")
-        == [
-            ("create group", "brics.write"),
-            ("create user", "ben.write"),
-            ("add user to group", "ben.write in brics.write"),
-            ("add user to group", "ben.write in openportal"),
-            ("add user to group", "ben.write in op_shared_default"),
-            ("finish user", "ben.write"),
-        ]
-        or await effects_of(accounts, "add_user ben.write.brics") == []
-    )
-    assert groups_of(bed, "ben.write") == USUAL | {"brics.write"}
-    assert attribute(bed, "ben.write", "Full name") == "ben.write.brics"
-    assert attribute(bed, "ben.write", "Class") == "openportal"
     await answer(accounts, "add_user warm.up.brics")
     assert await effects_of(accounts, "add_user ben.write.brics") == [
         ("create group", "brics.write"),
