@@ -51,21 +51,6 @@ async def test_a_conversation(bed: Bed, accounts: Leaf) -> None:
 
 
 async def test_what_is_written(bed: Bed, accounts: Leaf) -> None:
-    assert (
-        await effects_of(accounts, "add_user ben.write.brics")
-        == [
-            ("create group", "brics.write"),
-            ("create user", "ben.write"),
-            ("add user to group", "ben.write in brics.write"),
-            ("add user to group", "ben.write in openportal"),
-            ("add user to group", "ben.write in op_shared_default"),
-            ("finish user", "ben.write"),
-        ]
-        or await effects_of(accounts, "add_user ben.write.brics") == []
-    )
-    assert groups_of(bed, "ben.write") == USUAL | {"brics.write"}
-    assert attribute(bed, "ben.write", "Full name") == "ben.write.brics"
-    assert attribute(bed, "ben.write", "Class") == "openportal"
     await answer(accounts, "add_user warm.up.brics")
     assert await effects_of(accounts, "add_user ben.write.brics") == [
         ("create group", "brics.write"),
@@ -112,6 +97,21 @@ async def test_two_hundred_users_at_once(bed: Bed, accounts: Leaf) -> None:
     await answer(accounts, "remove_project many.brics")
     assert await answer(accounts, "get_users many.brics") == []
     assert groups_of(bed, f"u{MANY - 1}.many") == {"ipausers", "openportal"}
+
+
+async def test_one_of_many_that_cannot_be_made(bed: Bed, accounts: Leaf) -> None:
+    """The others are, and the group holds nobody who does not exist."""
+    await answer(accounts, "add_project odd.brics")
+    await answer(accounts, "add_user first.odd.brics")
+    names = [*(f"u{number}" for number in range(8)), "a" * 40]
+    asked = (answer(accounts, f"add_user {name}.odd.brics") for name in names)
+    *fine, refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(refused, IpaInvalid)
+    assert fine == [f"{name}.odd.brics:{name}.odd:brics.odd" for name in names[:-1]]
+    shown = bed.ipa("group-show", "brics.odd")
+    [members] = [line.partition(":")[2] for line in shown.splitlines() if "Member users:" in line]
+    assert {name.strip() for name in members.split(",")} == {"first.odd", *(f"{name}.odd" for name in names[:-1])}
+    assert all(groups_of(bed, f"{name}.odd") == USUAL | {"brics.odd"} for name in names[:-1])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -5,6 +5,9 @@ answer    {"result": {"result": entry, "value", "summary", …} | null, "error":
 in batch  the same result, or {"error": sentence, "error_code": n, "error_name": name}
 members   {"completed": n, "failed": {"member": {"user": [[name, why], …], …}}}: no error, even if all failed
 
+`group_add_member` writes the group once for each user; a change of the group itself writes it once for them all, takes
+their full names in the directory and asks nobody whether they are there. It compares each member with every other.
+
 code                                                error            kind          again?
 4001                                                IpaNotFound      run           no
 4002 4024                                           IpaExists        run           no
@@ -35,6 +38,8 @@ API_VERSION = "2.230"  # of FreeIPA 4.6; a server answers whoever asks in words 
 MESSAGE_MAX_CHARACTERS = 300
 LOOK = "look up"
 
+ADD_MEMBER = "group_add_member"
+CHANGE_GROUP = "group_mod"
 IS_MEMBER = "This entry is already a member"
 IS_NO_MEMBER = "This entry is not a member"
 
@@ -113,9 +118,15 @@ class Call:
         """What is changed: the users, and where they are put into or taken out of a group, that too."""
         return f"{', '.join(self.members)} in {self.name}" if self.members else self.name
 
+    @property
+    def is_one_write(self) -> bool:
+        """Whether it puts all its members into the group at once, or none of them."""
+        return self.method == CHANGE_GROUP and bool(self.members)
+
     def request(self) -> dict[str, Any]:
         """As JSON, without the version."""
-        options = {**self.options, **({"user": list(self.members), "no_members": True} if self.members else {})}
+        users = {"user": list(self.members)} if self.members and not self.is_one_write else {}
+        options = {**({"no_members": True} if self.members else {}), **self.options, **users}
         return {"method": self.method, "params": [[self.name] if self.name else [], options]}
 
     def __str__(self) -> str:
@@ -174,6 +185,17 @@ def merged(calls: Sequence[Call]) -> Call:
     """Calls that change members of the same group, as one."""
     members = tuple(dict.fromkeys(member for call in calls for member in call.members))
     return replace(calls[0], members=members)
+
+
+def telling_members(call: Call) -> Call:
+    """The same, answered with all members of the group."""
+    return replace(call, options={**call.options, "no_members": False})
+
+
+def in_one_write(call: Call, names: Mapping[str, str]) -> Call:
+    """The same memberships by one write of the group; `names` are the members' in the directory."""
+    added = [f"member={names[member]}" for member in call.members]
+    return replace(call, method=CHANGE_GROUP, options={"addattr": added}, accept=frozenset({EMPTY_MODLIST}))
 
 
 def _without_failed(call: Call, result: Any) -> dict[str, Any]:

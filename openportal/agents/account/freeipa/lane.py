@@ -5,6 +5,18 @@ for nobody, and two hundred at once become a few batches. In a batch, calls that
 one, a question that is asked twice is asked once, and the order is that of their kinds (groups, users, memberships,
 enabling and disabling, leaving), which is the order of every plan. What is about one user is never under way in two
 requests: it would be put into a group before it is there.
+
+The directory takes some 40 ms to write a group, and `group_add_member` writes it once for each user. So where many
+users are new, a second request puts them into each group by one write of it:
+
+    request 1    the new users; the first of them into each group by group_add_member
+    request 2    the others into each group by group_mod, and whatever else is to be done
+    request 3    by group_add_member, which tells of each user by itself, what request 2 was refused
+
+The write of a group does not ask whether its members are there: only users whose making was answered are in it, and
+whoever of them is deleted meanwhile is missed by the call that finishes its making. It would lose what others write at
+the same time if the group were empty: hence the first user before the others. And what it costs the server grows with
+the square of the members, so a group that has many is not written so: the answer for the first user tells how many.
 """
 
 from __future__ import annotations
@@ -12,18 +24,34 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from openportal.agents.account.freeipa.calls import LOOK, Answer, Call, merged, result_of
+from openportal.agents.account.freeipa.calls import (
+    ADD_MEMBER,
+    LOOK,
+    Answer,
+    Call,
+    in_one_write,
+    merged,
+    result_of,
+    telling_members,
+)
+from openportal.agents.account.freeipa.entries import group_of
 from openportal.errors import JobError, Unavailable
 
 BATCH_MAX = 50
 WAITING_MAX = 10_000
-RANKS = ("group_add", "user_add", "group_add_member", "user_enable", "user_disable", "group_remove_member", "user_mod")
+MANY_NEW_MIN = 4
+ONE_WRITE_MEMBERS_MAX = 1000
+MAKE_USER = "user_add"
+RANKS = ("group_add", MAKE_USER, ADD_MEMBER, "user_enable", "user_disable", "group_remove_member", "user_mod")
 
 Send = Callable[[Sequence[Call]], Awaitable[list[Answer]]]
 Waiting = tuple[Call, "asyncio.Future[dict[str, Any]]"]
+Bundle = tuple[Call, list[Waiting]]  # what is sent, and those that it stands for
 
 
 class Lane:
@@ -54,7 +82,7 @@ class Lane:
             subjects = {subject_of(call) for call, _ in taken}
             self._busy |= subjects
             try:
-                await self._carry(gather(taken))
+                await self._carry(taken)
             finally:
                 self._busy -= subjects
 
@@ -75,25 +103,87 @@ class Lane:
         self._waiting = left
         return taken
 
-    async def _carry(self, together: list[list[Waiting]]) -> None:
+    async def _carry(self, taken: list[Waiting]) -> None:
         try:
-            answers = await self._send([merged([call for call, _ in group]) for group in together])
+            await self._exchange(taken)
         except Exception as error:
-            for _, future in (waiting for group in together for waiting in group):
+            for _, future in taken:
                 if not future.done():
                     future.set_exception(error)
+
+    async def _exchange(self, taken: list[Waiting]) -> None:
+        """Every call of a batch, in one request, or in two or three where many users are made."""
+        first = makers(taken)
+        if not first:
+            await self._send_all(gather(taken))
             return
-        for group, answer in zip(together, answers, strict=True):
+        await self._send_all(gather(first))
+        names, groups = made(first)
+        gone = {id(future) for _, future in first}
+        rest = [waiting for waiting in taken if id(waiting[1]) not in gone]
+        refused = await self._send_all(gather(rest, names, groups))
+        await self._send_all(gather(refused))
+
+    async def _send_all(self, bundles: list[Bundle]) -> list[Waiting]:
+        """Send them in one request and tell those that wait; the others' write of the group was refused."""
+        if not bundles:
+            return []
+        refused = []
+        answers = await self._send([call for call, _ in bundles])
+        for (sent, group), answer in zip(bundles, answers, strict=True):
+            if sent.is_one_write and answer.code != 0 and answer.code not in sent.accept:
+                refused += group
+                continue
             for call, future in group:
-                settle(call, answer, future)
+                settle(replace(call, accept=sent.accept), answer, future)
+        return refused
 
 
-def gather(waiting: Sequence[Waiting]) -> list[list[Waiting]]:
-    """Those that are one call for the server, together, in the order to send them."""
-    groups: dict[str, list[Waiting]] = {}
+def makers(taken: Sequence[Waiting]) -> list[Waiting]:
+    """What goes first where many users are new: what makes them, and one of them into each group; else nothing."""
+    first = [waiting for waiting in taken if rank(waiting[0]) <= RANKS.index(MAKE_USER)]
+    new = {call.name for call, _ in first if call.method == MAKE_USER}
+    if len(new) < MANY_NEW_MIN:
+        return []
+    seeds: dict[str, Waiting] = {}
+    for call, future in taken:
+        if call.method == ADD_MEMBER and subject_of(call) in new:
+            seeds.setdefault(call.name, (telling_members(call), future))
+    return [*first, *seeds.values()]
+
+
+def made(first: Sequence[Waiting]) -> tuple[dict[str, str], set[str]]:
+    """The users that were made, with their names in the directory, and the groups to put them into by one write."""
+    names, groups = {}, set()
+    for call, future in first:
+        if future.cancelled() or future.exception() is not None:
+            continue
+        if call.method == MAKE_USER:
+            names[call.name] = str(future.result()["result"]["dn"])
+        elif (
+            call.method == ADD_MEMBER and 0 < len(group_of(future.result()["result"]).members) <= ONE_WRITE_MEMBERS_MAX
+        ):
+            groups.add(call.name)
+    return names, groups
+
+
+def gather(
+    waiting: Sequence[Waiting], names: Mapping[str, str] = MappingProxyType({}), groups: Collection[str] = ()
+) -> list[Bundle]:
+    """Those that are one call for the server, together, in the order to send them.
+
+    Users of `names` are put into the groups of `groups` by one write each.
+    """
+    together: dict[tuple[str, bool], list[Waiting]] = {}
     for one in sorted(waiting, key=lambda one: rank(one[0])):
-        groups.setdefault(sameness(one[0]), []).append(one)
-    return list(groups.values())
+        call = one[0]
+        at_once = call.method == ADD_MEMBER and call.name in groups and subject_of(call) in names
+        together.setdefault((sameness(call), at_once), []).append(one)
+    bundles = []
+    for (_, at_once), bundle in together.items():
+        call = merged([call for call, _ in bundle])
+        bundles.append((in_one_write(call, names) if at_once else call, bundle))
+    return bundles
 
 
 def subject_of(call: Call) -> str:

@@ -53,7 +53,7 @@ class Double:
         given = {name: value if isinstance(value, list) else [value] for name, value in call.options.items()}
         home = {"homedirectory": [f"/home/{call.name}"]}
         self.users[call.name] = {"uid": [call.name], "nsaccountlock": False, **home, **given}
-        return Answer({"result": self._entry(call.name), "value": call.name})
+        return Answer({"result": {**self._entry(call.name), "dn": f"{call.name} in full"}, "value": call.name})
 
     def _user_mod(self, call: Call) -> Answer:
         if call.name not in self.users:
@@ -96,8 +96,19 @@ class Double:
     def _group_mod(self, call: Call) -> Answer:
         if call.name not in self.groups:
             return Answer(None, 4001, f"{call.name}: group not found")
-        self.groups[call.name]["description"] = [call.options["description"]]
+        group = self.groups[call.name]
+        if "addattr" in call.options:
+            return self._write_members(group, call)
+        group["description"] = [call.options["description"]]
         return Answer({"result": {"cn": [call.name], "description": [call.options["description"]]}})
+
+    def _write_members(self, group: dict[str, Any], call: Call) -> Answer:
+        """All at once, and nobody looks whether they are there."""
+        full = [text.removeprefix("member=").removesuffix(" in full") for text in call.options["addattr"]]
+        added = [name for name in full if name not in group["member_user"]]
+        group["member_user"] = [*group["member_user"], *added]
+        done = Answer({"result": {"cn": [call.name], "description": group["description"]}})
+        return done if added else Answer(None, 4202, "no modifications to be performed")
 
     def _group_add_member(self, call: Call) -> Answer:
         return self._members(call, IS_MEMBER, lambda members, user: None if user in members else [*members, user])
@@ -120,4 +131,8 @@ class Double:
                 failed.append([user, already])
             else:
                 self.groups[call.name]["member_user"] = changed
-        return Answer({"completed": len(call.members) - len(failed), "failed": {"member": {"user": failed}}})
+        entry: dict[str, Any] = {"cn": [call.name]}
+        if call.options.get("no_members") is False:
+            entry["member_user"] = list(self.groups[call.name]["member_user"])
+        done = len(call.members) - len(failed)
+        return Answer({"result": entry, "completed": done, "failed": {"member": {"user": failed}}})

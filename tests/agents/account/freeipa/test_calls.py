@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from openportal.agents.account.freeipa.calls import (
     IpaUnchanged,
     answers_of,
     envelope,
+    in_one_write,
     merged,
     result_of,
 )
@@ -48,6 +50,22 @@ def test_one_call_is_sent_by_itself_and_several_as_a_batch() -> None:
         "id": 0,
     }
     assert envelope([Call("ping", "")])["params"][0] == []
+
+
+def test_members_by_one_write_of_the_group() -> None:
+    both = merged([JOIN, replace(JOIN, members=("bob.demo",))])
+    names = {"alice.demo": "uid=alice.demo,cn=users", "bob.demo": "uid=bob.demo,cn=users"}
+    written = in_one_write(both, names)
+    assert written.is_one_write
+    assert not both.is_one_write
+    assert not Call("group_mod", "brics.demo", {"description": "x"}).is_one_write
+    assert written.request() == {
+        "method": "group_mod",
+        "params": [["brics.demo"], {
+            "addattr": ["member=uid=alice.demo,cn=users", "member=uid=bob.demo,cn=users"], "no_members": True,
+        }],
+    }  # fmt: skip
+    assert result_of(written, Answer(None, 4202, "no modifications to be performed")) == {}
 
 
 @pytest.mark.parametrize(

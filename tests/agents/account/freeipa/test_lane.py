@@ -3,15 +3,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from openportal.agents.account.freeipa import lane as lanes
-from openportal.agents.account.freeipa.calls import Answer, Call, IpaNotFound
+from openportal.agents.account.freeipa.calls import Answer, Call, IpaDown, IpaNotFound
 from openportal.agents.account.freeipa.entries import show_user
-from openportal.agents.account.freeipa.lane import BATCH_MAX, Lane, subject_of
-from openportal.agents.account.freeipa.plan import join, leave, switch
+from openportal.agents.account.freeipa.lane import BATCH_MAX, MANY_NEW_MIN, Lane, subject_of
+from openportal.agents.account.freeipa.plan import create, join, leave, switch
+from openportal.agents.naming import local_user
 from openportal.errors import RunError, Unavailable
+from openportal.grammar.identifiers import UserIdentifier
+from tests.agents.account.freeipa.double import Double
 
 
 class Server:
@@ -121,6 +125,108 @@ async def test_the_member_that_failed_is_told_and_not_the_others() -> None:
     )
     assert isinstance(fine, dict)
     assert isinstance(failed, IpaNotFound)
+
+
+def newcomers(count: int = 6, *groups: str) -> list[Call]:
+    """What makes users and puts them into groups, as their plans order it."""
+    people = [UserIdentifier.parse(f"u{number}.demo.brics") for number in range(count)]
+    return [call for one in people for call in (create(one), *(join(local_user(one), group) for group in groups))]
+
+
+async def test_many_new_users_are_put_into_a_group_by_one_write_after_the_first_of_them() -> None:
+    site = Double()
+    site.groups = {name: {"description": [""], "member_user": ["old"]} for name in "gh"}
+    sent: list[list[Call]] = []
+
+    async def send(calls: Sequence[Call]) -> list[Answer]:
+        sent.append(list(calls))
+        return await site.send(calls)
+
+    lane = Lane(send, 1)
+    await asyncio.gather(*map(lane.call, newcomers(6, "g", "h")))
+    first, second = sent
+    assert [call.method for call in first] == ["user_add"] * 6 + ["group_add_member"] * 2
+    assert [call.members for call in first[6:]] == [("u0.demo",)] * 2
+    assert [(call.method, call.name, len(call.members)) for call in second] == [
+        ("group_mod", "g", 5),
+        ("group_mod", "h", 5),
+    ]
+    assert all(site.of(f"u{number}.demo") == {"g", "h"} for number in range(6))
+
+
+async def test_a_few_new_users_go_in_one_request() -> None:
+    site = Double(groups={"g": {"description": [""], "member_user": []}})
+    lane = Lane(site.send, 1)
+    await asyncio.gather(*map(lane.call, newcomers(MANY_NEW_MIN - 1, "g")))
+    assert [sorted(set(methods)) for methods in site.requests] == [["group_add_member", "user_add"]]
+
+
+async def test_a_user_that_was_not_made_is_not_written_into_a_group() -> None:
+    site = Double(groups={"g": {"description": [""], "member_user": []}})
+    calls = newcomers(6, "g")
+    calls[2] = replace(calls[2], name="u9.demo", method="user_show")  # the second user is never made
+    found = await asyncio.gather(*map(Lane(site.send, 1).call, calls), return_exceptions=True)
+    assert isinstance(found[3], IpaNotFound)
+    assert "u1.demo" not in site.groups["g"]["member_user"]
+    assert len(site.groups["g"]["member_user"]) == 5
+
+
+@pytest.mark.parametrize("when", ["the first user was refused", "there is no such group"])
+async def test_a_group_that_the_first_user_is_not_in_is_not_written_at_once(when: str) -> None:
+    """It may be empty, and to write it then would lose what others write."""
+    site = Double(groups={"g": {"description": [""], "member_user": []}})
+    if "group" in when:
+        site.groups.clear()
+    else:
+        site.users["u0.demo"] = {"uid": ["u0.demo"]}
+        site.groups["g"]["member_user"].append("u0.demo")
+
+    async def send(calls: Sequence[Call]) -> list[Answer]:
+        answers = await site.send(calls)
+        seeds = [call.members == ("u0.demo",) for call in calls]
+        return [Answer(None, 4203, "busy") if seed else answer for seed, answer in zip(seeds, answers, strict=True)]
+
+    found = await asyncio.gather(*map(Lane(send, 1).call, newcomers(6, "g")), return_exceptions=True)
+    assert [method for methods in site.requests for method in methods if method == "group_mod"] == []
+    assert sum(isinstance(each, IpaNotFound) for each in found) == (5 if "group" in when else 0)
+
+
+async def test_a_group_of_many_is_not_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server compares each member with every other."""
+    monkeypatch.setattr(lanes, "ONE_WRITE_MEMBERS_MAX", 3)
+    site = Double(groups={name: {"description": [""], "member_user": ["old"]} for name in ("small", "large")})
+    site.groups["large"]["member_user"] += ["older", "oldest"]
+    await asyncio.gather(*map(Lane(site.send, 1).call, newcomers(6, "small", "large")))
+    assert sorted(site.requests[1]) == ["group_add_member", "group_mod"]
+    assert all(site.of(f"u{number}.demo") == {"small", "large"} for number in range(6))
+
+
+@pytest.mark.parametrize(("code", "requests"), [(4002, 3), (2100, 3), (4202, 2)])
+async def test_each_is_asked_for_by_itself_when_the_write_of_the_group_is_refused(code: int, requests: int) -> None:
+    """Somebody else may have put one of them there between the server's look and its write."""
+    site = Double(groups={"g": {"description": [""], "member_user": ["old"]}})
+
+    async def send(calls: Sequence[Call]) -> list[Answer]:
+        answers = await site.send([call for call in calls if call.method != "group_mod"])
+        return answers or [Answer(None, code, "")]
+
+    await asyncio.gather(*map(Lane(send, 1).call, newcomers(6, "g")))
+    assert len(site.requests) == requests
+    everybody = {"old", *(f"u{number}.demo" for number in range(6))}
+    assert set(site.groups["g"]["member_user"]) == (everybody if requests == 3 else {"old", "u0.demo"})
+
+
+async def test_a_change_of_a_group_that_puts_nobody_into_it_is_told_when_it_is_refused() -> None:
+    with pytest.raises(IpaNotFound):
+        await Lane(Double().send, 1).call(Call("group_mod", "g", {"description": "x"}, "describe group"))
+
+
+async def test_everybody_is_told_when_the_second_request_fails() -> None:
+    site = Double(groups={"g": {"description": [""], "member_user": []}})
+    site.failing = lambda methods: IpaDown("away") if "group_mod" in methods else None
+    found = await asyncio.gather(*map(Lane(site.send, 1).call, newcomers(6, "g")), return_exceptions=True)
+    assert [str(each) for each in found if isinstance(each, IpaDown)] == ["away"] * 5
+    assert site.groups["g"]["member_user"] == ["u0.demo"]
 
 
 async def test_whoever_no_longer_waits_is_not_served() -> None:
