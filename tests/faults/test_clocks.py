@@ -1,7 +1,8 @@
 """The clock of one agent differs, or is set while it runs: nothing is lost silently, and everybody is told.
 
 The instance runs with a clock of its own (libfaketime). One that differs by less than a job's life does no harm. One
-that is a day off lets jobs end as expired, in words that name the clocks. Once the clock is right again, the same agent carries on.
+that is a day off lets jobs end as expired, in words that name the clocks. Once it is right again, the same agent
+carries on.
 """
 
 from __future__ import annotations

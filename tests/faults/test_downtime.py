@@ -1,6 +1,6 @@
 """The account agent is down for longer than the jobs live: every job ends as expired, and what was created is undone.
 
-Half of the jobs are asked while it is away and wait for their first step. The other half lost it before their last step,
+Half of the jobs are asked while it is away and wait for their first step. The other half lost it before their last one,
 when there were already users, directories and associations. All agents share a clock that the test moves on
 (libfaketime); with `long`, the same happens in real time.
 """
