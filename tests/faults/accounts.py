@@ -14,4 +14,4 @@ def explained(facility: Facility, job: str) -> str:
     program = Path(sys.executable).with_name("openportal")
     done = subprocess.run([program, "job", "explain", job, facility.folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.strip()

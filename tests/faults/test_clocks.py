@@ -100,8 +100,10 @@ async def test_a_clock_that_is_a_day_off(tmp_path: Path, ahead_seconds: float, w
         load, again = Load(facility.client_file), Load(facility.client_file)
         await told(facility, "shared", "s behind" if ahead_seconds > 0 else "s ahead")
         await added(load, "u")
-        assert {job["error"]["kind"] for job in errors(load)} == {"expired"}
-        assert len(errors(load)) == 1 + USERS
+        kinds = [job["error"]["kind"] for job in errors(load)]
+        assert len(kinds) == 1 + USERS
+        assert kinds[0] == "expired"
+        assert set(kinds) <= {"expired", "unavailable"}  # a leaf that let five steps expire is not asked for a while
         assert words in explained(facility, "u0.demo.brics")
         clock.set(0)
         await added(again, "u")
