@@ -24,7 +24,7 @@ from openportal.templemeads.ledger import Settings, open_reader
 from openportal.templemeads.ledger.settings import LOW_SPACE_BYTES
 from tests.processes.load import Load
 from tests.processes.test_kill import assert_effects_once
-from tests.processes.waiting import ended, lines, result_of, until_async
+from tests.processes.waiting import PATIENCE_SECONDS, POLL_SECONDS, ended, lines, result_of, until_async
 from tests.tracing import traced
 
 DISK_BYTES = 2 * LOW_SPACE_BYTES
@@ -85,7 +85,7 @@ async def test_a_disk_that_is_full(tmp_path: Path, disk: Path, name: str) -> Non
         words = f"the disk with the ledger of {name} is nearly full: no new jobs are taken until there is room"
         await refused(load, words)
         await load.wait_for_all(60)
-        assert [job for job in load.ended.values() if job["state"] != "Complete"] == []
+        assert_complete(load)
         filler.unlink()
         await taken_again(load)
         await load.close()
@@ -108,25 +108,29 @@ async def said(load: Load) -> tuple[str, str]:
 
 
 async def refused(load: Load, words: str) -> None:
-    kinds = set()
-    async with asyncio.timeout(30):
-        while True:
+    """Until new jobs are refused; the agent looks at its disk once a second."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        kind, text = await said(load)
+        while words not in text:
+            await asyncio.sleep(POLL_SECONDS)
             kind, text = await said(load)
-            if words in text:
-                break
-            kinds.add((kind, text))
-            await asyncio.sleep(0.1)
     assert kind in ("unavailable", "503"), text
 
 
 async def taken_again(load: Load) -> None:
-    async with asyncio.timeout(30):
-        while (await said(load))[0]:
-            await asyncio.sleep(0.1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while any(await said(load)):  # noqa: ASYNC110 - what is waited for is another process
+            await asyncio.sleep(POLL_SECONDS)
     before = len(load.accepted)
     await load.run("add_user after.demo.brics")
-    await load.wait_for_all(30)
+    await load.wait_for_all(PATIENCE_SECONDS)
     assert len(load.accepted) == before + 1
+    assert_complete(load)
+
+
+def assert_complete(load: Load) -> None:
+    """Every job that was accepted has ended well."""
+    assert load.accepted.keys() == load.ended.keys()
     assert [job for job in load.ended.values() if job["state"] != "Complete"] == []
 
 
@@ -154,16 +158,16 @@ def fault(facility: Facility, name: str, kind: str) -> AbstractAsyncContextManag
     """While inside, the disk of an agent fails in this way."""
     pid = facility.processes[name].pid
     if kind == HALF_WRITE:
-        return half_written(pid, facility.ledger(name) / "ledger.sqlite-wal")
+        return half_written(pid, (facility.ledger(name) / "ledger.sqlite-wal").stat().st_size)
     call = FAULTS[kind].partition("=")[2].partition(":")[0]
     return traced(pid, facility.folder / f"{name}.trace", ("-e", f"trace={call}", "-e", FAULTS[kind]))
 
 
 @asynccontextmanager
-async def half_written(pid: int, file: Path) -> AsyncIterator[None]:
-    """No file of a process may grow beyond the middle of the page that comes next in this one."""
+async def half_written(pid: int, size_bytes: int) -> AsyncIterator[None]:
+    """No file of a process may grow beyond the middle of the page that comes next in one of this size."""
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (file.stat().st_size + HALF_A_PAGE_BYTES, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes + HALF_A_PAGE_BYTES, before[1]))
     try:
         yield
     finally:
@@ -177,26 +181,21 @@ def count(facility: Facility, name: str, event: str) -> int:
 @pytest.mark.parametrize("kind", [*FAULTS, HALF_WRITE])
 @pytest.mark.parametrize("name", ["shared", "bridge"])
 async def test_a_disk_that_fails(facility: Facility, load: Load, name: str, kind: str) -> None:
-    pid, failed, started = (
-        facility.processes[name].pid,
-        count(facility, name, "commit failed"),
-        count(facility, name, "started"),
-    )
+    pid = facility.processes[name].pid
+    failed, started = count(facility, name, "commit failed"), count(facility, name, "started")
     word = f"{name}{kind.replace(' ', '')}"
-    async with fault(facility, name, kind):
-        async with asyncio.timeout(30):
-            number = 0
-            while count(facility, name, "commit failed") == failed:
-                number += 1
-                await load.run(f"add_user {word}{number}.demo.brics")
+    async with fault(facility, name, kind), asyncio.timeout(PATIENCE_SECONDS):
+        number = 0
+        while count(facility, name, "commit failed") == failed:
+            number += 1
+            await load.run(f"add_user {word}{number}.demo.brics")
     await until_async(lambda: count(facility, name, "started") > started, "it starts again")
+    await asyncio.to_thread(facility.wait_ready)
     facility.check()
     assert facility.processes[name].pid == pid
     await load.wait_for_all(60)
-    assert load.accepted.keys() == load.ended.keys()
-    assert [job for job in load.ended.values() if job["state"] != "Complete"] == []
+    assert_complete(load)
     result_of(await ended(load, f"{CHAIN} add_user {word}.demo.brics"))
-    store = SandboxStore(facility.sandbox)
-    assert_effects_once(store, load)
+    assert_effects_once(SandboxStore(facility.sandbox), load)
     with open_reader(Settings(path=facility.ledger(name)), EVENTS) as reader:
         assert reader.verify().ok
