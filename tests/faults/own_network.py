@@ -53,9 +53,9 @@ def checked(code: int) -> None:
 @contextmanager
 def dropped(port: int, ways: Sequence[str]) -> Iterator[None]:
     """While inside, no packet reaches the listener at a port (`dport`), or comes from it (`sport`)."""
-    rules = "; ".join(f"tcp {way} {port} counter drop" for way in ways)
-    table = f"table {TABLE} {{ chain arriving {{ type filter hook input priority 0; {rules}; }} }}"
-    subprocess.run([nft(), table], check=True)
+    rules = "".join(f"    tcp {way} {port} counter drop\n" for way in ways)
+    table = f"table {TABLE} {{\n  chain arriving {{\n    type filter hook input priority 0\n{rules}  }}\n}}\n"
+    subprocess.run([nft(), "-f", "-"], input=table.encode(), check=True)
     try:
         yield
     finally:
