@@ -18,14 +18,14 @@ import pytest
 from openportal.agents.sandbox.account import REMOVED
 from openportal.agents.sandbox.store import SandboxStore
 from openportal.cli.facility import CHAIN, Facility
-from openportal.templemeads.events import EVENTS, Settled
+from openportal.templemeads.events import EVENTS, Sent, Settled
 from openportal.templemeads.job import DEFAULT_LIFETIME_SECONDS
 from openportal.templemeads.ledger import Settings, open_reader
-from openportal.templemeads.worker import ADOPTION_SECONDS
+from openportal.templemeads.worker import ADOPTION_SECONDS, UNDO_SECONDS
 from tests.faked_time import FakedTime
 from tests.faults.accounts import explained
 from tests.processes.load import Load
-from tests.processes.waiting import ended, result_of, until_async
+from tests.processes.waiting import PATIENCE_SECONDS, ended, result_of, until_async
 
 USERS = 10
 MARGIN_SECONDS = 5
@@ -74,25 +74,51 @@ async def test_jobs_outlived_by_a_downtime_in_real_time(tmp_path: Path) -> None:
         await outlived(running(facility), Load(facility.client_file), asyncio.sleep)
 
 
-async def outlived(facility: Facility, load: Load, wait: Wait) -> None:
-    result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
-    store = SandboxStore(facility.sandbox)
-    await half_done(facility, load, store)
-    for number in range(USERS):
-        await load.run(f"add_user waiting{number}.demo.brics")
-    assert len(load.accepted) == 2 * USERS
-    await wait(DEFAULT_LIFETIME_SECONDS + MARGIN_SECONDS)
-    await load.wait_for_all(30)
-    check_accounts(facility, load)
+async def test_a_downtime_that_the_undo_does_not_outlive(tmp_path: Path, moved: MovedTime) -> None:
+    """What could not be taken back is on record as such, with the reason; the same request still goes through later."""
+    with Facility(tmp_path / "facility", environment=moved.clock.environment()) as facility:
+        load = Load(running(facility).client_file, clock=moved.now)
+        await expired(facility, load, moved.wait)
+        await moved.wait(ADOPTION_SECONDS + MARGIN_SECONDS)
+        await until_async(lambda: undoing(facility) == USERS, "the undo has begun")
+        await moved.wait(UNDO_SECONDS + MARGIN_SECONDS)
+        await until_async(lambda: len(settled(facility)) == 2 * USERS, "the undo is given up")
+        assert Counter(settled(facility).values()) == {"undo failed": USERS, "nothing to undo": USERS}
+        assert "undo failed" in explained(facility, "half0.demo.brics")
+        facility.start(["acct"])
+        await asked_again(load)
+        await load.close()
 
+
+async def outlived(facility: Facility, load: Load, wait: Wait) -> None:
+    await expired(facility, load, wait)
     facility.start(["acct"])
     await wait(ADOPTION_SECONDS + MARGIN_SECONDS)
     await until_async(lambda: len(settled(facility)) >= 2 * USERS, "what was created is undone")
     assert Counter(settled(facility).values()) == {"undone": USERS, "nothing to undo": USERS}
-    assert left(store) == []
-    for kind in ("half0", "waiting0"):
-        result_of(await ended(load, f"{CHAIN} add_user {kind}.demo.brics"))
+    assert left(SandboxStore(facility.sandbox)) == []
+    await asked_again(load)
     await load.close()
+
+
+async def expired(facility: Facility, load: Load, wait: Wait) -> None:
+    """Users are added to a facility that loses its account agent, until each of the jobs has expired."""
+    result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
+    await half_done(facility, load, SandboxStore(facility.sandbox))
+    for number in range(USERS):
+        await load.run(f"add_user waiting{number}.demo.brics")
+    assert len(load.accepted) == 2 * USERS
+    await wait(DEFAULT_LIFETIME_SECONDS + MARGIN_SECONDS)
+    await load.wait_for_all(PATIENCE_SECONDS)
+    check_accounts(facility, load)
+
+
+async def asked_again(load: Load) -> None:
+    """The same goes through, once the account agent is there and its breaker lets a job pass."""
+    for kind in ("half0", "waiting0"):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (job := await ended(load, f"{CHAIN} add_user {kind}.demo.brics"))["state"] != "Complete":
+                assert job["error"]["kind"] == "unavailable", job
 
 
 async def half_done(facility: Facility, load: Load, store: SandboxStore) -> None:
@@ -129,6 +155,12 @@ def settled(facility: Facility) -> dict[str, str]:
     """What became of the sagas that were set aside, by job."""
     with open_reader(Settings(path=facility.ledger("shared")), EVENTS) as reader:
         return {r.event.id: r.event.how for r in reader.records() if isinstance(r.event, Settled)}
+
+
+def undoing(facility: Facility) -> int:
+    """How many accounts the instance has asked to be taken back."""
+    with open_reader(Settings(path=facility.ledger("shared")), EVENTS) as reader:
+        return sum(isinstance(r.event, Sent) and "remove_user" in (r.event.command or "") for r in reader.records())
 
 
 def left(store: SandboxStore) -> list[str]:
