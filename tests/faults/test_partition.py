@@ -63,6 +63,16 @@ def connections(facility: Facility) -> int:
     return sum(f'"peer":"{NAME}@' in line for line in said)
 
 
+def found_dead(facility: Facility) -> bool:
+    """Whether one of the two has given up the link."""
+    ends = ((DIALLED, NAME), (NAME, DIALLED))
+    return any(
+        '"event":"disconnected"' in line and f'"peer":"{other}@' in line
+        for name, other in ends
+        for line in lines(facility.log(name))
+    )
+
+
 def assert_all_well(facility: Facility, load: Load) -> None:
     assert load.accepted.keys() == load.ended.keys()
     assert [job for job in load.ended.values() if job["state"] != "Complete"] == []
@@ -107,7 +117,7 @@ async def test_a_silence_that_jobs_do_not_outlive(facility: Facility, load: Load
         await load.wait_for_all(SILENCE_MAX_SECONDS)
         assert load.accepted.keys() == load.ended.keys()
         assert {job["error"]["kind"] for job in load.ended.values()} == {"expired"}
-        await asyncio.sleep(SILENCE_MAX_SECONDS)
+        await until_async(lambda: found_dead(facility), "the link is found dead", 2 * SILENCE_MAX_SECONDS)
     await until_async(lambda: connections(facility) > before, "the link is made again")
     again = Load(facility.client_file)
     await add_users(again, "u")
