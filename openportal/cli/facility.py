@@ -72,6 +72,7 @@ class Facility:
     folder: Path
     members: tuple[Member, ...] = MEMBERS
     environment: Mapping[str, str] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by agent name, over `environment`
     log_level: str = "info"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     http_ports: dict[str, int] = field(default_factory=dict)
@@ -168,7 +169,8 @@ class Facility:
                 self.processes[member.name] = self._spawn(member)
 
     def _spawn(self, member: Member) -> subprocess.Popen[bytes]:
-        command, environment = self.command(member), {**os.environ, **self.environment}
+        command, own = self.command(member), self.environments.get(member.name, {})
+        environment = {**os.environ, **self.environment, **own}
         with self.log(member.name).open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 

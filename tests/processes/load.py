@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import tomllib
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -27,6 +29,7 @@ class Load:
     accepted: dict[str, str] = field(default_factory=dict)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: int = 0
+    clock: Callable[[], float] = time.time  # by which requests are dated
 
     def __post_init__(self) -> None:
         config = tomllib.loads(self.client_file.read_text())
@@ -35,7 +38,9 @@ class Load:
 
     async def call(self, function: str, body: Any = None) -> httpx.Response:
         method, text = ("get", "") if body is None else ("post", json.dumps(body))
-        signed = signed_headers(self._key, method, function, text, formatdate(usegmt=True), str(uuid.uuid4()))
+        signed = signed_headers(
+            self._key, method, function, text, formatdate(self.clock(), usegmt=True), str(uuid.uuid4())
+        )
         headers = {**signed, "content-type": "application/json"}
         return await self._http.request(method.upper(), f"/{function}", content=text, headers=headers)
 
