@@ -16,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,7 +140,7 @@ def lost(crash: Crash, folder: Path) -> list[str]:
     command("mount", "-o", "loop", image, mount)
     try:
         known = known_in(mount / "ledger")
-    except LedgerError as error:
+    except (LedgerError, sqlite3.Error) as error:
         return [f"{error}: {what}" for what in crash.promised]
     finally:
         command("umount", "-l", mount)
@@ -150,7 +151,8 @@ def known_in(ledger: Path) -> set[str]:
     if not ledger.exists():
         return set()
     with open_reader(Settings(path=ledger), EVENTS) as reader:
-        assert reader.verify().ok
+        if not reader.verify().ok:
+            return set()
         events = [recorded.event for recorded in reader.records()]
     sent = {f"accepted {event.id}" for event in events if isinstance(event, Sent)}
     return sent | {f"ended {event.id}" for event in events if isinstance(event, Ended)}
