@@ -232,11 +232,16 @@ class _Total(DailyProjectUsageReport, frozen=True):
 
 
 def _sum(days: Sequence[DailyProjectUsageReport]) -> DailyProjectUsageReport:
-    """The sum; every reservation is in it, also one that nothing was used of."""
+    """The sum; every reservation and every state is in it, also one of which nothing was used."""
     nothing: DailyProjectUsageReport = _Total()
     total = reduce(DailyProjectUsageReport.__add__, days, nothing)
     named: dict[str, Counts] = {name: {} for day in days for name in day.reservation_reports}
-    return msgspec.structs.replace(total, reservation_reports={**named, **total.reservation_reports})
+    states = {state: 0 for day in days for state in day.requeue_state_usage}
+    return msgspec.structs.replace(
+        total,
+        reservation_reports={**named, **total.reservation_reports},
+        requeue_state_usage={**states, **total.requeue_state_usage},
+    )
 
 
 def _reservation_lines(report: DailyProjectUsageReport, show: Callable[[Usage], str]) -> list[str]:

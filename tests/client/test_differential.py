@@ -66,6 +66,10 @@ FOUND: tuple[tuple[tuple[str, str], Any], ...] = (
         {"report": usage({"num_jobs": 1}, {"total_runtime_seconds": 100}), "user": "alice", "name": "gpu"},
     ),
     (
+        ("ProjectUsageReport", "project"),
+        {"report": usage({"requeue_state_usage": {"FAIL": {"seconds": 0}}}), "user": "alice", "name": "gpu"},
+    ),
+    (
         ("ProjectUsageReport", "sum"),
         [usage({}), usage({"components": {"gpu": {"alice": {"seconds": 0}, "bob": {"seconds": 1}}}})],
     ),

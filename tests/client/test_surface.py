@@ -109,7 +109,8 @@ def test_the_client_comes_without_agents_and_they_without_it() -> None:
     assert "client" not in loaded("import openportal.cli.agents, openportal.cli.compose" + show)
 
 
-def test_asyncio_comes_when_it_is_needed_and_pydantic_never() -> None:
-    heavy = "; import sys; print(*('openportal.' + n for n in sys.modules if n in ('asyncio', 'pydantic')))"
+def test_asyncio_and_http_come_when_they_are_needed_and_pydantic_never() -> None:
+    names = ("asyncio", "http.client", "ssl", "email.utils", "pydantic")
+    heavy = f"; import sys; print(*('openportal.' + n for n in sys.modules if n in {names}))"
     assert loaded("import openportal; openportal.Job, openportal.run, openportal.Health" + heavy) == set()
-    assert loaded("import openportal; openportal.AsyncClient" + heavy) == {"asyncio"}
+    assert loaded("import openportal; openportal.AsyncClient" + heavy) == {"asyncio", "ssl"}  # which asyncio imports

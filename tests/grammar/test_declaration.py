@@ -1,3 +1,7 @@
+import pickle
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from openportal.errors import GrammarError
@@ -77,6 +81,38 @@ def test_instructions_are_frozen_and_small() -> None:
     painted = IsPainted(Volume("home"))
     with pytest.raises(AttributeError):
         painted.volume = Volume("scratch")  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        del painted.volume  # type: ignore[misc]
     assert not hasattr(painted, "__dict__")
     assert hash(painted) == hash(IsPainted(Volume("home")))
-    assert (IsPainted(Volume("home")).owning_portal, painted.subject) == (None, None)
+    assert (painted.owning_portal, painted.subject) == (None, None)
+
+
+def test_arguments_can_be_named_and_left_out() -> None:
+    home, user = Volume("home"), UserIdentifier("a", "b", "c")
+    painted = Paint(home, colour=Word("red"), user=user)
+    assert painted == Paint(home, user, Word("red")) == replace(Paint(home, user), colour=Word("red"))
+    assert Paint(volume=home, user=user).colour is None
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((), {}),
+        ((Volume("home"),), {}),
+        ((Volume("home"),), {"volume": Volume("home")}),
+        ((Volume("home"),), {"user": UserIdentifier("a", "b", "c"), "size": 1}),
+        ((Volume("home"), UserIdentifier("a", "b", "c"), None, None), {}),
+    ],
+)
+def test_too_few_too_many_and_misnamed_arguments_are_bugs(given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"Paint takes paint <volume> <username\.project\.portal>"):
+        Paint(*given, **named)
+
+
+def test_instructions_are_values() -> None:
+    home, scratch = IsPainted(Volume("home")), IsPainted(Volume("scratch"))
+    assert {home, IsPainted(Volume("home")), scratch} == {home, scratch}
+    assert home != Paint(Volume("home"), UserIdentifier("a", "b", "c"))
+    assert repr(home) == f"IsPainted(volume={Volume('home')!r})"
+    assert pickle.loads(pickle.dumps(home)) == home
