@@ -122,6 +122,10 @@ async def test_a_clock_that_is_set_while_the_agent_works_loses_nothing(tmp_path:
             if number == USERS:
                 clock.set(DAY_SECONDS)
             if number == 2 * USERS:
+                facility.kill(
+                    ["clusters"]
+                )  # a new link: clocks are looked at soon after it is made, then once a minute
+                facility.start(["clusters"])
                 await told(facility, "clusters", "s ahead")
                 clock.set(0)
             await load.run(f"add_user during{number}.demo.brics")
