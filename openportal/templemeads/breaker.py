@@ -22,13 +22,14 @@ class Breaker:
         self.closed_again_at = 0.0
 
     def is_open(self, now: float) -> bool:
-        return self.expired >= TRIP_AFTER and now < self.closed_again_at
+        """Whether steps are refused; a time further ahead than was ever set is of a clock that was put back since."""
+        return self.expired >= TRIP_AFTER and 0 < self.closed_again_at - now <= OPEN_SECONDS
 
     def lets_through(self, now: float) -> bool:
         """Whether a step may be asked now; one that is let through an open breaker is the only one for a while."""
         if self.expired < TRIP_AFTER:
             return True
-        if now < self.closed_again_at:
+        if self.is_open(now):
             return False
         self.closed_again_at = now + OPEN_SECONDS
         return True

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 SAMPLES_KEPT = 8
 MAX_PEERS = 1_000
 SKEW_TOLD_SECONDS = 2.0
+DRIFT_SECONDS = 0.5  # what clocks may go apart by themselves over the round trips that are kept
 
 
 class Sample(NamedTuple):
@@ -47,7 +48,10 @@ class Clocks:
         if theirs is None or received < sent:  # our own clock was set back in between
             return
         sample = Sample(received - sent, theirs - (sent + received) / 2)
-        self._samples.setdefault(peer, deque(maxlen=SAMPLES_KEPT)).append(sample)
+        samples = self._samples.setdefault(peer, deque(maxlen=SAMPLES_KEPT))
+        if any(contradict(sample, earlier) for earlier in samples):  # a clock was set
+            samples.clear()
+        samples.append(sample)
 
     def best(self, peer: str) -> Sample | None:
         """The quickest of the last round trips; None if there was none yet."""
@@ -79,6 +83,12 @@ class Clocks:
             "skew_seconds": None if sample is None else round(sample.skew_seconds, 3),
             "round_trip_ms": None if sample is None else round(sample.round_trip_seconds * 1000, 3),
         }
+
+
+def contradict(one: Sample, other: Sample) -> bool:
+    """Whether no single difference of two clocks explains both."""
+    doubt = (one.round_trip_seconds + other.round_trip_seconds) / 2
+    return abs(one.skew_seconds - other.skew_seconds) > doubt + DRIFT_SECONDS
 
 
 def seconds_of(text: Any) -> float | None:

@@ -40,6 +40,14 @@ def test_one_step_tries_it_out() -> None:
     assert breaker.lets_through(2 * OPEN_SECONDS)
 
 
+def test_a_clock_that_is_set_back_does_not_keep_it_open() -> None:
+    breaker = Breaker()
+    for _ in range(TRIP_AFTER):
+        breaker.no_answer(86_400.0)
+    assert breaker.lets_through(1_000.0)
+    assert not breaker.lets_through(1_000.0)
+
+
 def test_a_facility_learns_at_once_that_its_scheduler_is_away() -> None:
     world = facility()
     world.unlink("shared", "scheduler")

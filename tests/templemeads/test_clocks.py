@@ -35,6 +35,13 @@ def test_what_the_way_may_explain_is_no_skew() -> None:
     assert clocks.skew("nobody@default") is None
 
 
+def test_a_clock_that_was_set_is_seen_at_the_next_look() -> None:
+    clocks = Clocks()
+    clocks.answered(PEER, health(1000.0), 1000.0, 1000.001)
+    clocks.answered(PEER, health(1060.0 + 86_400), 1060.0, 1060.002)
+    assert clocks.skew(PEER) == pytest.approx(86_400, abs=0.1)
+
+
 def test_old_round_trips_are_forgotten_and_all_with_the_link() -> None:
     clocks = Clocks()
     clocks.answered(PEER, health(1000.0), 1000.0, 1000.001)
