@@ -26,6 +26,7 @@ from openportal.templemeads.events import (
     Settled,
     Started,
     StepRefused,
+    UndoPostponed,
 )
 from openportal.templemeads.ledger import Event, Recorded
 
@@ -61,6 +62,7 @@ WORDS: Mapping[type[Event], Callable[[Any], str]] = {
     Abandoned: lambda e: "ended before its steps were done: what it created is to be undone",
     Adopted: lambda e: f"asked again: job {e.by} goes on from there",
     Operated: lambda e: f"{e.action} by {e.by}" + (f": {e.why}" if e.why else ""),
+    UndoPostponed: lambda e: f"nobody took {', '.join(e.steps)}: asked again later",
     Settled: lambda e: ": ".join(filter(None, (e.how, e.detail))),
     PeerKnown: lambda e: f"{e.peer} is a {e.agent_type}",
     PeerLog: lambda e: f"log {e.ledger} of {e.peer}: generation {e.generation}, {e.units} units, head {e.head[:12]}",

@@ -27,6 +27,7 @@ from openportal.templemeads.events import (
     Settled,
     Started,
     StepRefused,
+    UndoPostponed,
 )
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.lanes import project_of
@@ -182,6 +183,11 @@ class Board:
             entry.pardoned = entry.attempts
         elif event.action == "resolve":
             self.aside.pop(event.id, None)
+
+    def undo_postponed(self, event: UndoPostponed) -> None:
+        entry = self.aside.get(event.id)
+        if entry is not None:
+            entry.outcomes = {step: outcome for step, outcome in entry.outcomes.items() if step not in event.steps}
 
     def settled(self, event: Settled) -> None:
         self.aside.pop(event.id, None)

@@ -158,6 +158,14 @@ class Adopted(Event, frozen=True, omit_defaults=True):
     peer: str
 
 
+class UndoPostponed(Event, frozen=True, omit_defaults=True):
+    """Nobody took these steps of an undoing in time: they are asked again later."""
+
+    TOPIC: ClassVar[str] = "UndoPostponed"
+    id: str
+    steps: list[str]
+
+
 class Settled(Event, frozen=True, omit_defaults=True):
     """A job that was set aside is done with: `undone`, `nothing to undo`, `undo failed`, or what an operator says."""
 
@@ -229,6 +237,6 @@ class AgentStopped(Event, frozen=True, omit_defaults=True):
 
 EVENTS: tuple[type[Event], ...] = (
     Received, Sent, Joined, Started, Intended, Observed, StepRefused, Ended, Late, Quarantined,
-    Abandoned, Adopted, Settled, Operated,
+    Abandoned, Adopted, UndoPostponed, Settled, Operated,
     PeerKnown, PeerLog, OfferingsSet, AgentStarted, AgentStopped, Restored,
 )  # fmt: skip

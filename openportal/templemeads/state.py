@@ -32,6 +32,7 @@ from openportal.templemeads.events import (
     Settled,
     Started,
     StepRefused,
+    UndoPostponed,
 )
 from openportal.templemeads.job import MAX_VERSION
 from openportal.templemeads.ledger.format import Event
@@ -198,6 +199,7 @@ EVOLVE: Mapping[type[Event], Callable[[AgentState, Board, Any, float], object]] 
     Quarantined: lambda state, board, event, at: board.quarantined(event),
     Abandoned: lambda state, board, event, at: board.abandoned(event),
     Adopted: AgentState._evolve_adopted,
+    UndoPostponed: lambda state, board, event, at: board.undo_postponed(event),
     Operated: lambda state, board, event, at: board.operated(event),
     Settled: lambda state, board, event, at: board.settled(event),
 }

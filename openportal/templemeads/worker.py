@@ -25,6 +25,7 @@ from openportal.templemeads.events import (
     Settled,
     Started,
     StepRefused,
+    UndoPostponed,
     board_stream,
 )
 from openportal.templemeads.job import Job, State
@@ -38,6 +39,9 @@ MAX_CRASHED_ATTEMPTS = 3
 AGENT_WAIT_SECONDS = 10
 ADOPTION_SECONDS = 30  # how long an abandoned saga waits for a repeat before it is undone
 UNDO_SECONDS = 300
+UNDO_AGAIN_SECONDS = 60  # after an undoing that nobody took
+UNDO_FOR_SECONDS = 7 * 24 * 3600
+NOT_TAKEN = frozenset({"expired", "unavailable"})
 JOB_NAMESPACE = UUID("0b6a3a5e-5d3c-5c43-9a63-6f1c6a0c7d10")
 
 
@@ -215,7 +219,7 @@ class Worker(Outbox):
         if entry.abandoned and not ask.undo:
             self._refuse_step(active, name, "expired", "the job ended before this step", now)
             return True
-        if entry.abandoned and not active.undoing and asked is None:
+        if entry.abandoned and not active.undoing:
             return False
         board = self._agent(ask.agent, active.board.zone)
         if board is None:
@@ -374,14 +378,25 @@ class Worker(Outbox):
         self._advance(active, now)
 
     def _settle_abandoned(self, active: Active, now: float) -> None:
-        """Nothing is left to do for an abandoned saga: what became of it is on record."""
+        """Nothing is left to do for an abandoned saga, unless nobody was there to undo it."""
         entry, undone = active.entry, [] if active.driver is None else active.driver.undo_steps
+        not_taken = [step for step in undone if entry.outcomes[step].kind in NOT_TAKEN]
+        if not_taken and now < entry.job.expires + UNDO_FOR_SECONDS:
+            self._postpone_undo(active, not_taken, now)
+            return
         failed = [f"{step}: {entry.outcomes[step].result}" for step in undone if not entry.outcomes[step].ok]
         how = "undo failed" if failed else "undone" if undone else "nothing to undo"
         detail = "; ".join(failed) or None
         self._stage(board_stream(active.board.peer), Settled(entry.job.id, how, entry.subject, detail), now)
         self.abandoned.pop((active.board.peer, entry.job.id), None)
         self._close_saga(active, now)
+
+    def _postpone_undo(self, active: Active, steps: list[str], now: float) -> None:
+        self._stage(board_stream(active.board.peer), UndoPostponed(active.entry.job.id, steps), now)
+        active.undoing, active.undo_at = False, now + UNDO_AGAIN_SECONDS
+        if active.work.steps is not None:
+            active.driver = Driver(active.work.steps())
+            self._advance(active, now)
 
     def _close_saga(self, active: Active, now: float) -> None:
         if active.driver is not None:

@@ -43,6 +43,7 @@ from openportal.templemeads.events import (
     Settled,
     Started,
     StepRefused,
+    UndoPostponed,
     board_stream,
 )
 from openportal.templemeads.ledger import Event, Ledger, Settings, backup
@@ -89,6 +90,7 @@ UNITS: tuple[list[tuple[str, Event]], ...] = (
     [(ABOVE, received("job-new", BOB)), (ABOVE, Adopted("job-old", "job-new", "clusters@default"))],
     [(ABOVE, received("job-gone", BOB))],
     [(ABOVE, Abandoned("job-gone")), (ABOVE, Ended("job-gone", 1002, BOB, kind="expired"))],
+    [(ABOVE, UndoPostponed("job-gone", ["account.remove_user#1"]))],
     [(ABOVE, Settled("job-gone", "undo failed", BOB, "no space"))],
     [(ABOVE, Operated("job-bob", "retry", "olga (uid 0)", "the disk is mended"))],
     [(ACCT, Ended("step-2", 1002, ALICE, size=20_000, sha256="cd" * 32))],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from scenarios import begun, image_of
-from world import START, Accounts, Node, World, facility, peer_of, southbound
+from world import START, Accounts, Leaf, Node, World, facility, peer_of, southbound
 
 from openportal.agents.roles import LeafRole
 from openportal.errors import InvalidJob, RunError
-from openportal.grammar.instructions import VERBS
+from openportal.grammar.instructions import VERBS, Instruction
 from openportal.templemeads.core import RESUME_AFTER_SECONDS, Core
 from openportal.templemeads.events import (
     Abandoned,
@@ -21,10 +21,11 @@ from openportal.templemeads.events import (
     Sent,
     Settled,
     Started,
+    UndoPostponed,
 )
 from openportal.templemeads.job import State
 from openportal.templemeads.state import RESTORED_VERSION_STEP
-from openportal.templemeads.worker import ADOPTION_SECONDS, MAX_CRASHED_ATTEMPTS
+from openportal.templemeads.worker import ADOPTION_SECONDS, MAX_CRASHED_ATTEMPTS, UNDO_AGAIN_SECONDS, UNDO_SECONDS
 
 ALICE = "alice.demo.brics"
 LIFETIME_SECONDS = 60
@@ -155,14 +156,55 @@ def what_expired_while_we_were_down_is_undone() -> None:
     assert settled(world["shared"]) == ["undone"]
 
 
-def an_undoing_that_fails_says_so() -> None:
+def an_undoing_that_nobody_takes_is_asked_again() -> None:
     world, _ = stuck()
     world.unlink("shared", "account")
-    world.advance(LIFETIME_SECONDS + ADOPTION_SECONDS + 2)
+    world.advance(1_200, step=10.0)
+    assert len(world["shared"].events(UndoPostponed)) > 1
+    world["shared"].crash()
+    world.start()
+    world.unlink("shared", "account")
     world.advance(600, step=10.0)
+    assert not settled(world["shared"])
+    world.link("shared", "account")
+    world.settle()
+    world.advance(UNDO_AGAIN_SECONDS + 2)
+    assert settled(world["shared"]) == ["undone"]
+    assert accounts(world).present == set()
+    assert accounts(world).removes[ALICE] == 1
+
+
+def the_same_asked_again_takes_the_place_of_an_undoing_that_waits() -> None:
+    world, _ = stuck()
+    world.unlink("shared", "account")
+    world.advance(LIFETIME_SECONDS + ADOPTION_SECONDS + UNDO_SECONDS + 5)
+    [waiting] = world["shared"].core.abandoned.values()
+    assert not waiting.undoing
+    again = world.ask("bridge", "brics", southbound(f"add_user {ALICE}"))
+    world.link("shared", "account")
+    world.link("shared", "scheduler")
+    world.settle()
+    assert world.outcome("bridge", again).state is State.COMPLETE
+    assert len(world["shared"].events(Adopted)) == 1
+    assert accounts(world).removes[ALICE] == 0
+
+
+def an_undoing_that_fails_says_so() -> None:
+    world, _ = stuck()
+    world["account"].leaf = refusing(accounts(world))
+    world.advance(LIFETIME_SECONDS + ADOPTION_SECONDS + 2)
     [event] = world["shared"].events(Settled)
     assert event.how == "undo failed"
     assert "account.remove_user#1" in event.detail
+
+
+def refusing(system: Accounts) -> Leaf:
+    def leaf(instruction: Instruction) -> object:
+        if instruction.verb == "remove_user":
+            raise RunError("no")
+        return system(instruction)
+
+    return leaf
 
 
 def no_further_step_is_begun() -> None:
@@ -295,6 +337,8 @@ ASIDE = [
     another_change_hurries_the_undoing,
     a_crash_does_not_forget_what_is_to_be_undone,
     what_expired_while_we_were_down_is_undone,
+    an_undoing_that_nobody_takes_is_asked_again,
+    the_same_asked_again_takes_the_place_of_an_undoing_that_waits,
     an_undoing_that_fails_says_so,
     no_further_step_is_begun,
     a_look_that_took_the_agent_down_too_often_is_quarantined,

@@ -239,6 +239,7 @@ MUTATIONS: dict[str, Mutation] = {
     "nothing is undone": nothing(Core, "_undo_abandoned"),
     "nothing is abandoned": nothing(Core, "_abandon"),
     "a start forgets what is to be undone": nothing(Core, "_take_up_abandoned"),
+    "an undoing that nobody took is forgotten": nothing(Core, "_postpone_undo"),
     "nobody adopts": nothing(Core, "_meet_abandoned"),
     "an heir is not told what was there before": lambda patch: patch.setattr(
         state_module, "is_look", lambda step: False
