@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from openportal.agents.sandbox.store import SETTINGS_FILE, SandboxStore
+from openportal.agents.sandbox.store import SETTINGS_EVERY_SECONDS, SETTINGS_FILE, SandboxStore
 from openportal.cli.facility import CHAIN, Facility
 from openportal.templemeads.events import EVENTS
 from openportal.templemeads.ledger import Settings, open_reader
@@ -79,6 +79,7 @@ async def test_a_disk_that_is_full(tmp_path: Path, disk: Path, name: str) -> Non
         load = Load(facility.client_file)
         result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
         (facility.sandbox / SETTINGS_FILE).write_text(json.dumps({"slow_seconds": SLOW_SECONDS}))
+        await asyncio.sleep(2 * SETTINGS_EVERY_SECONDS)  # until the sandbox has read that
         await asyncio.gather(*(load.run(f"add_user u{number}.demo.brics") for number in range(USERS)))
         assert len(load.ended) < len(load.accepted) == USERS, "they are under way"
         filler = fill(disk)

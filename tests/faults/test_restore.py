@@ -24,7 +24,7 @@ from tests.processes.test_kill import assert_effects_once
 from tests.processes.waiting import end_of, ended, result_of
 
 BEFORE, AFTER = 10, 50
-SLOW_SECONDS = 0.1  # of each step, so that jobs are under way when the agent is killed
+SLOW_SECONDS = 0.3  # of each step, so that jobs are under way when the agent is killed
 UNDER_WAY = 20  # of the jobs after the backup, so many are asked at once, just before the kill
 
 pytestmark = [pytest.mark.processes, pytest.mark.systems]
