@@ -12,6 +12,7 @@ from openportal.agents.sandbox.store import SandboxStore
 from openportal.cli.compose import schema_name
 from openportal.cli.facility import CHAIN, Facility
 from openportal.templemeads.ledger import Settings, open_reader
+from openportal.templemeads.ledger.sqlite import FILE_NAME
 from tests.postgres import cluster
 from tests.processes.load import Load
 from tests.processes.waiting import ended, result_of
@@ -66,7 +67,7 @@ async def test_users_exist_once_whatever_was_killed(facility: Facility, url: str
     effects = Counter((effect.target, effect.action) for effect in SandboxStore(facility.sandbox).effects())
     assert {effect: count for effect, count in effects.items() if count != 1} == {}
     for name in IN_DATABASE:
-        assert not facility.ledger(name).exists()
+        assert not (facility.ledger(name) / FILE_NAME).exists()
         with open_reader(Settings(url=url, schema=schema_name(name))) as reader:
             report = reader.verify()
         assert report.ok, report
