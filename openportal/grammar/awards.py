@@ -182,7 +182,8 @@ class Note:
         return {"timestamp": str(self.timestamp), "author": self.author, "text": self.text}
 
     def __str__(self) -> str:
-        return f"[{self.timestamp.second:%Y-%m-%d %H:%M} UTC — {self.author}] {self.text}"
+        at = self.timestamp.second
+        return f"[{at.year:04}-{at:%m-%d %H:%M} UTC — {self.author}] {self.text}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,11 +71,12 @@ class JobFailure:
 
     @classmethod
     def from_wire(cls, value: object) -> JobFailure:
-        """From `{"kind": …, "message": …}`; a class that the message names is left out. Raises GrammarError."""
+        """From `{"kind": …, "message": …}`; a message may name the class if the kind has none. Raises GrammarError."""
         kind, message = (value.get("kind"), value.get("message")) if isinstance(value, dict) else (None, None)
         if not isinstance(kind, str) or not isinstance(message, str):
             raise GrammarError(f"an error must be an object with a kind and a message, not {quote(str(value))}")
-        return cls(kind, CLASSES.get(kind, OTHER_CLASS), recovered(message).message)
+        found = recovered(message)
+        return cls(kind, CLASSES.get(kind, found.class_name), found.message)
 
     def to_wire(self) -> dict[str, str]:
         return {"kind": self.kind, "message": str(self)}

@@ -22,6 +22,7 @@ from openportal.cli.published import client_python
 from tests.client.asked import ASKED, answer
 from tests.client.differences import difference, where
 from tests.client.questions import QUESTIONS
+from tests.client.samples import JOB
 
 ORACLE = Path(__file__).with_name("oracle.py")
 QUICK = 45
@@ -44,7 +45,13 @@ def storage(hour: int, user: str) -> dict[str, Any]:
     return {**NO_STORAGE, "generated_at": now, "users": {}, "daily_reports": {"2024-02-18": earlier}}
 
 
+def failed_job(message: str) -> str:
+    return json.dumps({**JOB, "state": "Error", "result": None, "error": {"kind": "run", "message": message}})
+
+
 FOUND: tuple[tuple[tuple[str, str], Any], ...] = (
+    (("AwardDetails", "from_json"), '{"notes": [{"timestamp": "024-01-15T10:30:00Z", "author": "Jo", "text": ""}]}'),
+    *((("Job", "from_json"), failed_job(message)) for message in ("OpenPortalError", "ManagedProjectPendingError: no")),
     (("Instruction", "parse"), "sync_offerings [a.b.c, d.e.f"),
     (("Instruction", "parse"), "sync_offerings a.b.c, d.e.f]"),
     (("Instruction", "parse"), "sync_offerings ["),
