@@ -284,9 +284,9 @@ class DailyProjectUsageReport(msgspec.Struct, frozen=True):
         Times are rounded for each user, so a part may be more than its whole by a second for each of its users.
         """
         charged = total_of(self.charged_requeue_reports)
+        jobs = ((self.user_job_counts, self.num_jobs), (self.user_wait_seconds, self.total_wait_seconds))
+        has_jobs = self.user_job_counts or self.user_wait_seconds  # if one is told of users, the other must be, too
         pairs = (
-            (self.user_job_counts, self.num_jobs),
-            (self.user_wait_seconds, self.total_wait_seconds),
             (self.user_requeue_events, self.num_requeue_events),
             (self.user_requeue_wait_seconds, self.requeue_wait_seconds),
             (self.requeue_states, self.num_requeue_events),
@@ -297,7 +297,8 @@ class DailyProjectUsageReport(msgspec.Struct, frozen=True):
             (self.charged_requeue_state_usage, charged.seconds),
         )
         return (
-            all(total_of(counts).seconds == total for counts, total in pairs if counts)
+            all(total_of(counts).seconds == total for counts, total in jobs if has_jobs)
+            and all(total_of(counts).seconds == total for counts, total in pairs if counts)
             and all(used <= self.reports.get(user, 0) + 1 for user, used in self.charged_requeue_reports.items())
             and self._has_consistent_reservations()
         )

@@ -45,12 +45,26 @@ def storage(hour: int, user: str) -> dict[str, Any]:
     return {**NO_STORAGE, "generated_at": now, "users": {}, "daily_reports": {"2024-02-18": earlier}}
 
 
+DAYS: tuple[dict[str, Any], ...] = (
+    {"num_jobs": 1, "user_wait_seconds": {"alice": 0}},
+    {"num_jobs": 1, "user_job_counts": {"alice": 1}, "total_wait_seconds": 5},
+    {"user_job_counts": {"alice": 0}, "num_jobs": 0, "total_wait_seconds": 5},
+    {"num_requeue_events": 1, "user_requeue_events": {"alice": 1}, "requeue_wait_seconds": 4},
+)
+
+
+def one_day(**day: Any) -> dict[str, Any]:
+    report = {"project": "p.w", "reports": {"2024-01-15": day}, "users": {}}
+    return {"report": report, "user": "alice", "name": "gpu"}
+
+
 def failed_job(message: str) -> str:
     return json.dumps({**JOB, "state": "Error", "result": None, "error": {"kind": "run", "message": message}})
 
 
 FOUND: tuple[tuple[tuple[str, str], Any], ...] = (
     (("AwardDetails", "from_json"), '{"notes": [{"timestamp": "024-01-15T10:30:00Z", "author": "Jo", "text": ""}]}'),
+    *((("DailyProjectUsageReport", "daily"), one_day(**day)) for day in DAYS),
     *((("Job", "from_json"), failed_job(message)) for message in ("OpenPortalError", "ManagedProjectPendingError: no")),
     (("Instruction", "parse"), "sync_offerings [a.b.c, d.e.f"),
     (("Instruction", "parse"), "sync_offerings a.b.c, d.e.f]"),
