@@ -69,7 +69,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("name", [pytest.param("shared", marks=pytest.mark.smoke), "bridge"])
+@pytest.mark.parametrize("name", ["shared", "bridge"])
 async def test_a_disk_that_is_full(tmp_path: Path, disk: Path, name: str) -> None:
     with Facility(tmp_path / "facility") as facility:
         facility.lay_out({name: {"ledger": {"path": str(disk / "ledger")}}})

@@ -25,7 +25,7 @@ from openportal.templemeads.worker import ADOPTION_SECONDS, UNDO_AGAIN_SECONDS, 
 from tests.faked_time import FakedTime
 from tests.faults.accounts import explained
 from tests.processes.load import Load
-from tests.processes.waiting import PATIENCE_SECONDS, ended, result_of, until_async
+from tests.processes.waiting import PATIENCE_SECONDS, ended, result_of, until, until_async
 
 USERS = 10
 MARGIN_SECONDS = 5
@@ -62,7 +62,6 @@ def running(facility: Facility) -> Facility:
     return facility
 
 
-@pytest.mark.smoke
 async def test_jobs_outlived_by_a_downtime(tmp_path: Path, moved: MovedTime) -> None:
     with Facility(tmp_path / "facility", environment=moved.clock.environment()) as facility:
         await outlived(running(facility), Load(facility.client_file, clock=moved.now), moved.wait)
@@ -148,7 +147,9 @@ def check_accounts(facility: Facility, load: Load) -> None:
     assert load.accepted.keys() == load.ended.keys()
     assert {job["error"]["kind"] for id, job in load.ended.items() if "add_user" in load.accepted[id]} == {"expired"}
     for kind, done in (("half", True), ("waiting", False)):
-        account = explained(facility, f"{kind}0.demo.brics").splitlines()[-1]
+        user = f"{kind}0.demo.brics"
+        until(lambda user=user: "It is open" not in explained(facility, user), "the instance has ended it, too")
+        account = explained(facility, user).splitlines()[-1]
         assert account.startswith(f"It ended at shared as expired: the job expired after {DEFAULT_LIFETIME_SECONDS} s")
         assert ("done by then" in account and "account.add_user#1" in account) is done
 

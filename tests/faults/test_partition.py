@@ -88,7 +88,7 @@ async def silent(load: Load, port: int, ways: list[str], seconds: float) -> None
         assert load.ended == {}
 
 
-@pytest.mark.parametrize("ways", [pytest.param("to the dialler", marks=pytest.mark.smoke), "to the listener", "both"])
+@pytest.mark.parametrize("ways", ["to the dialler", "to the listener", "both"])
 async def test_jobs_wait_until_packets_pass_again(facility: Facility, load: Load, ways: str) -> None:
     await silent(load, port_of(facility), WAYS[ways], SILENT_SECONDS)
     await load.wait_for_all(60)

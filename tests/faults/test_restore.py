@@ -84,7 +84,6 @@ def assert_all_well(facility: Facility, load: Load) -> None:
     assert_effects_once(SandboxStore(facility.sandbox), load)
 
 
-@pytest.mark.smoke
 async def test_an_instance_goes_back(facility: Facility, load: Load, tmp_path: Path) -> None:
     await gone_back(facility, load, "shared", tmp_path / "backup")
     await load.wait_for_all(60)
