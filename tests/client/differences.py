@@ -47,6 +47,16 @@ def _is_of_no_year(given: Any) -> bool:
     return year is not None and not MINYEAR <= int(year[1]) <= MAXYEAR
 
 
+def _has_no_year(given: Any) -> bool:
+    years = re.findall(r'"\s*([+-]?\d+)-\d\d-\d\d', given) if isinstance(given, str) else []
+    return any(not MINYEAR <= int(year) <= MAXYEAR for year in years)
+
+
+def _has_loose_members(given: Any) -> bool:
+    added = [value for name, value in given["set"] if name == "add_members" and isinstance(value, dict)]
+    return any(email != email.strip() for members in added for email in members)
+
+
 DIFFERENCES = (
     Difference("a volume's name is checked when it is made, not by the agent that gets it", _bad_volume),
     Difference(
@@ -73,6 +83,14 @@ UNRECORDED = (
     Difference(
         "a report of a year that a `datetime` cannot have is refused; the published client fails when it is asked for",
         lambda kind, op, given: (kind, op) == ("ProjectStorageReport", "from_json") and _is_of_no_year(given),
+    ),
+    Difference(
+        "an award with a time of such a year is refused, too",
+        lambda kind, op, given: (kind, op) == ("AwardDetails", "from_json") and _has_no_year(given),
+    ),
+    Difference(
+        "blanks around a member's address are left out, by `add_members` as by `add_member`",
+        lambda kind, op, given: (kind, op) == ("AwardDetails", "changed") and _has_loose_members(given),
     ),
 )
 """What is asked by the differential tests only."""
