@@ -147,7 +147,6 @@ class Exchange:
         self._dirty: list[Link] = []
         self._servers: list[asyncio.Server] = []
         self._diallers: list[asyncio.Task[None]] = []
-        self._stopping = False
 
     # ---- for the owner ----------------------------------------------------------------------------------------------
 
@@ -155,7 +154,6 @@ class Exchange:
         """Listen and dial; raises ConfigError when an address cannot be listened on."""
         self.loop = asyncio.get_running_loop()
         self.clock = self._given_clock or self.loop.time
-        self._stopping = False
         self.pause_new_links(self.paused)
         try:
             if self.config.clients:
@@ -170,7 +168,6 @@ class Exchange:
 
     async def stop(self) -> None:
         """Close everything and wait, CLOSE_SECONDS at most, until it is closed."""
-        self._stopping = True
         for server in self._servers:
             server.close()
         for task in self._diallers:

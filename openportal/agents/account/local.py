@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 TOOLS = ("useradd", "groupadd", "groupdel", "usermod", "gpasswd", "getent")
 TOOL_SECONDS = 30.0
-OUTPUT_MAX_BYTES = 64 * 1024 * 1024
 GETENT_ABSENT = 2
 MEMBERS_MAX = 100_000
 PASSWD_FIELDS = 7
