@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TESTS = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
 CLIENT_OBJECTS = (
-    "arguments", "awards", "identifiers", "instructions", "jobs", "notifications", "quantities", "results", "storage",
-    "storage_reports", "usage", "wrapper",
+    "arguments", "awards", "identifiers", "instructions", "jobs", "notifications", "quantities", "reports", "results",
+    "storage", "storage_reports", "usage", "usage_totals", "wrapper",
 )  # fmt: skip
 CLIENT_TRANSPORT = ["aio", "client", "config", "connection", "default", "errors", "exchange", "operations"]
 ELSEWHERE = {

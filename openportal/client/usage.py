@@ -10,200 +10,27 @@ run again; what the project bears of that is part of its usage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any, Self, final
+from typing import Self, final
 
 from msgspec.structs import replace as changed
 
-from openportal.client.arguments import day, instance, instances, joined, real, text, told
+from openportal.client.arguments import day, instance, instances, real, text, told
 from openportal.client.identifiers import PortalIdentifier, ProjectIdentifier, UserIdentifier, UserMapping
-from openportal.client.quantities import DateRange, Usage
-from openportal.client.wrapper import Read, Wrapper, each, in_order
-from openportal.grammar import quantities
+from openportal.client.quantities import Usage
+from openportal.client.reports import PortalReport, Report, Summed
+from openportal.client.usage_totals import Totals, seconds_used
+from openportal.client.wrapper import Read, each, in_order
 from openportal.grammar import usage as grammar
 from openportal.grammar import usage_summaries as pages
 
-Names = Mapping[UserIdentifier, str]
 
-
-def _usage(seconds: int) -> Usage:
-    return Usage._of(quantities.Usage(min(seconds, quantities.U64_MAX)))
-
-
-def _states(summary: Any) -> list[tuple[str, int, Usage]]:
-    return [(state, events, Usage._of(used)) for state, events, used in summary]
-
-
-def names_of(new_usermapping: object) -> dict[Any, str]:
-    """The local names of users, as the grammar takes them."""
-    if not isinstance(new_usermapping, dict):
-        raise OSError(f"expected a dict of users and their local names, not {type(new_usermapping).__name__}")
-    return {instance(user, UserIdentifier)._value: text(name) for user, name in new_usermapping.items()}
-
-
-class _Totals(Wrapper[Any]):
-    """What the reports of a day and of a project tell in the same words; `_total` is the day they are read from."""
+class _Multiplied(Summed):
+    """Multiples, and sums, of reports."""
 
     __slots__ = ()
-
-    @property
-    def _total(self) -> grammar.DailyProjectUsageReport:
-        return self._value.total  # type: ignore[no-any-return]
-
-    @property
-    def total_usage(self) -> Usage:
-        return Usage._of(self._total.total_usage)
-
-    @property
-    def num_jobs(self) -> int:
-        return self._total.num_jobs
-
-    @property
-    def total_wait_seconds(self) -> int:
-        return self._total.total_wait_seconds
-
-    @property
-    def average_wait_seconds(self) -> int:
-        return self._total.average_wait_seconds
-
-    @property
-    def total_runtime_seconds(self) -> int:
-        """How long jobs ran, whatever they held; usage counts what they held."""
-        return self._total.total_runtime_seconds
-
-    @property
-    def expansion_jobs(self) -> int:
-        """The jobs that run times and expansion factors are means of."""
-        return self._total.expansion_jobs
-
-    @property
-    def average_runtime_seconds(self) -> int:
-        return self._total.average_runtime_seconds
-
-    @property
-    def average_expansion_factor(self) -> float:
-        """The mean over jobs of turnaround over run time: 1 is best, 0 means that there were no jobs."""
-        return self._total.average_expansion_factor
-
-    @property
-    def aggregate_expansion_factor(self) -> float:
-        """All turnaround over all run time; no single job moves it far."""
-        return self._total.aggregate_expansion_factor
-
-    @property
-    def average_cpus_per_job(self) -> float:
-        return self._total.average_cpus_per_job
-
-    @property
-    def average_gpus_per_job(self) -> float:
-        return self._total.average_gpus_per_job
-
-    @property
-    def total_requeue_usage(self) -> Usage:
-        """What was discarded by jobs that had to run again; it is no part of `total_usage`."""
-        return Usage._of(self._total.total_requeue_usage)
-
-    @property
-    def total_usage_including_requeues(self) -> Usage:
-        return Usage._of(self._total.total_usage_including_requeues)
-
-    @property
-    def num_requeue_events(self) -> int:
-        return self._total.num_requeue_events
-
-    @property
-    def requeue_wait_seconds(self) -> int:
-        return self._total.requeue_wait_seconds
-
-    @property
-    def average_requeue_wait_seconds(self) -> int:
-        return self._total.average_requeue_wait_seconds
-
-    @property
-    def average_wait_seconds_including_requeues(self) -> int:
-        return self._total.average_wait_seconds_including_requeues
-
-    @property
-    def requeue_states(self) -> list[tuple[str, int]]:
-        """How often each state made a job run again."""
-        return sorted(self._total.requeue_states.items())
-
-    @property
-    def requeue_state_summary(self) -> list[tuple[str, int, Usage]]:
-        """By state: how often, and what that discarded; the costliest first."""
-        return _states(self._total.requeue_state_summary)
-
-    @property
-    def has_reservations(self) -> bool:
-        return self._total.has_reservations
-
-    @property
-    def reservations(self) -> list[str]:
-        return list(self._total.reservations)
-
-    @property
-    def total_reservation_usage(self) -> Usage:
-        return Usage._of(self._total.total_reservation_usage)
-
-    @property
-    def usage_outside_reservations(self) -> Usage:
-        return Usage._of(self._total.usage_outside_reservations)
-
-    @property
-    def reservation_summary(self) -> list[tuple[str, int, Usage, Usage]]:
-        """By reservation: its jobs, what they used, and what of it was discarded; the busiest first."""
-        rows = self._total.reservation_summary
-        return [(name, jobs, Usage._of(used), Usage._of(discarded)) for name, jobs, used, discarded in rows]
-
-    def average_runtime_seconds_for_user(self, user: str) -> int:
-        return self._of_user(user).average_runtime_seconds
-
-    def expansion_factor_for_user(self, user: str) -> float:
-        return self._of_user(user).average_expansion_factor
-
-    def aggregate_expansion_factor_for_user(self, user: str) -> float:
-        return self._of_user(user).aggregate_expansion_factor
-
-    def average_cpus_per_job_for_user(self, user: str) -> float:
-        return self._of_user(user).average_cpus_per_job
-
-    def average_gpus_per_job_for_user(self, user: str) -> float:
-        return self._of_user(user).average_gpus_per_job
-
-    def requeue_usage_in_state(self, state: str) -> Usage:
-        return _usage(self._total.requeue_state_usage.get(text(state, "state"), 0))
-
-    def reservation_usage(self, reservation: str) -> Usage:
-        return _usage(sum(self._total.reservation_reports.get(text(reservation, "reservation"), {}).values()))
-
-    def reservation_requeue_usage(self, reservation: str) -> Usage:
-        return _usage(sum(self._total.reservation_requeue_usage.get(text(reservation, "reservation"), {}).values()))
-
-    def reservation_jobs(self, reservation: str) -> int:
-        return self._total.reservation_jobs.get(text(reservation, "reservation"), 0)
-
-    def _of_user(self, user: str) -> grammar.DailyProjectUsageReport:
-        return self._total.of_user(text(user, "user"))
-
-
-class _Arithmetic(Wrapper[Any]):
-    """Sums and multiples of reports."""
-
-    __slots__ = ()
-
-    def __add__(self, other: Self) -> Self:
-        return self._of(told(self._value.__add__, other._value)) if isinstance(other, type(self)) else NotImplemented
-
-    def __radd__(self, other: Self) -> Self:
-        return NotImplemented
-
-    def __iadd__(self, other: Self) -> Self:
-        if not isinstance(other, type(self)):
-            return NotImplemented
-        self._value = told(self._value.__add__, other._value)
-        return self
 
     def __mul__(self, factor: float) -> Self:
         return self._of(self._value * factor) if isinstance(factor, int | float) else NotImplemented
@@ -224,7 +51,7 @@ class _Arithmetic(Wrapper[Any]):
 
 
 @final
-class DailyProjectUsageReport(_Totals, _Arithmetic):
+class DailyProjectUsageReport(Totals, _Multiplied):
     """One day of a project."""
 
     __slots__ = ()
@@ -253,7 +80,7 @@ class DailyProjectUsageReport(_Totals, _Arithmetic):
         return sorted(self._total.reports)
 
     def usage(self, user: str) -> Usage:
-        return _usage(self._total.reports.get(text(user, "user"), 0))
+        return seconds_used(self._total.reports.get(text(user, "user"), 0))
 
     def num_jobs_for_user(self, user: str) -> int:
         return self._of_user(user).num_jobs
@@ -268,7 +95,7 @@ class DailyProjectUsageReport(_Totals, _Arithmetic):
         return self._of_user(user).total_runtime_seconds
 
     def requeue_usage(self, user: str) -> Usage:
-        return _usage(self._total.requeue_reports.get(text(user, "user"), 0))
+        return seconds_used(self._total.requeue_reports.get(text(user, "user"), 0))
 
     def requeue_events_for_user(self, user: str) -> int:
         return self._of_user(user).num_requeue_events
@@ -280,11 +107,11 @@ class DailyProjectUsageReport(_Totals, _Arithmetic):
         return self._total.requeue_states.get(text(state, "state"), 0)
 
     def total_requeue_component_usage(self, component: str) -> Usage:
-        return _usage(sum(self._total.requeue_components.get(text(component, "component"), {}).values()))
+        return seconds_used(sum(self._total.requeue_components.get(text(component, "component"), {}).values()))
 
     def reservation_usage_for_user(self, reservation: str, user: str) -> Usage:
         used = self._total.reservation_reports.get(text(reservation, "reservation"), {})
-        return _usage(used.get(text(user, "user"), 0))
+        return seconds_used(used.get(text(user, "user"), 0))
 
     def reservation_users(self, reservation: str) -> list[str]:
         return sorted(self._total.reservation_reports.get(text(reservation, "reservation"), {}))
@@ -333,27 +160,15 @@ class DailyProjectUsageReport(_Totals, _Arithmetic):
 
 
 @final
-class ProjectUsageReport(_Totals, _Arithmetic):
+class ProjectUsageReport(Totals, _Multiplied, Report):
     """A project, by day, and the local names of its users."""
 
     __slots__ = ()
     _value: grammar.ProjectUsageReport
+    _document = grammar.ProjectUsageReport
 
     def __new__(cls, project: ProjectIdentifier) -> Self:
         return cls._of(grammar.ProjectUsageReport(instance(project, ProjectIdentifier, "project")._value))
-
-    @staticmethod
-    def from_json(json: str) -> ProjectUsageReport:
-        return ProjectUsageReport._of(told(grammar.ProjectUsageReport.from_json, text(json, "json")))
-
-    def to_json(self) -> str:
-        return self._value.to_json()
-
-    @staticmethod
-    def combine(reports: Sequence[ProjectUsageReport]) -> ProjectUsageReport:
-        """The sum of one or more reports of one project."""
-        values = [report._value for report in joined(instances(reports, ProjectUsageReport))]
-        return ProjectUsageReport._of(told(grammar.ProjectUsageReport.combine, values))
 
     def _of_user(self, user: str) -> grammar.DailyProjectUsageReport:
         name = text(user, "user")
@@ -370,11 +185,6 @@ class ProjectUsageReport(_Totals, _Arithmetic):
     unmapped_usage: Read[Usage] = Read(Usage._of)
     users: Read[list[UserIdentifier]] = Read(in_order(UserIdentifier))
 
-    @property
-    def user_mapping(self) -> dict[UserIdentifier, str]:
-        """The local names of the users."""
-        return {UserIdentifier._of(user): name for user, name in self._value.users.items()}
-
     def usage(self, user: UserIdentifier) -> Usage:
         return Usage._of(self._value.usage(instance(user, UserIdentifier, "user")._value))
 
@@ -387,10 +197,6 @@ class ProjectUsageReport(_Totals, _Arithmetic):
 
     def get_component(self, component: str) -> ProjectUsageReport:
         return ProjectUsageReport._of(self._value.get_component(text(component, "component")))
-
-    def filter(self, range: DateRange) -> ProjectUsageReport:
-        """The days of a range only."""
-        return ProjectUsageReport._of(self._value.filter(instance(range, DateRange, "range")._value))
 
     def set_report(self, date: date, report: DailyProjectUsageReport) -> None:
         given = instance(report, DailyProjectUsageReport, "report")._total
@@ -431,13 +237,6 @@ class ProjectUsageReport(_Totals, _Arithmetic):
         """As the report of another project, whose users have the same names."""
         self._value = self._value.remap_project(instance(new_project, ProjectIdentifier, "new_project")._value)
 
-    def remap_portal(self, new_portal: PortalIdentifier) -> None:
-        self._value = self._value.remap_portal(instance(new_portal, PortalIdentifier, "new_portal")._value)
-
-    def remap_users(self, new_usermapping: Names) -> None:
-        """With other local names of users who have one."""
-        self._value = told(self._value.remap_users, names_of(new_usermapping))
-
     def to_usage_report(self) -> UsageReport:
         return UsageReport._of(self._value.to_usage_report())
 
@@ -471,27 +270,15 @@ def _with_scaled_totals(report: grammar.DailyProjectUsageReport, factor: float) 
 
 
 @final
-class UsageReport(_Arithmetic):
+class UsageReport(_Multiplied, PortalReport):
     """The projects of a portal."""
 
     __slots__ = ()
     _value: grammar.UsageReport
+    _document = grammar.UsageReport
 
     def __new__(cls, portal: PortalIdentifier) -> Self:
         return cls._of(grammar.UsageReport(instance(portal, PortalIdentifier, "portal")._value))
-
-    @staticmethod
-    def from_json(json: str) -> UsageReport:
-        return UsageReport._of(told(grammar.UsageReport.from_json, text(json, "json")))
-
-    def to_json(self) -> str:
-        return self._value.to_json()
-
-    @staticmethod
-    def combine(reports: Sequence[UsageReport]) -> UsageReport:
-        """The sum of one or more reports of one portal."""
-        values = [report._value for report in joined(instances(reports, UsageReport))]
-        return UsageReport._of(told(grammar.UsageReport.combine, values))
 
     portal: Read[PortalIdentifier] = Read(PortalIdentifier._of)
     projects: Read[list[ProjectIdentifier]] = Read(each(ProjectIdentifier))
@@ -519,32 +306,12 @@ class UsageReport(_Arithmetic):
     def total_reservation_usage(self) -> Usage:
         return Usage._of(self._value.total.total_reservation_usage)
 
-    @property
-    def user_mapping(self) -> dict[UserIdentifier, str]:
-        return {UserIdentifier._of(user): name for user, name in self._value.users.items()}
-
     def get_report(self, project: ProjectIdentifier) -> ProjectUsageReport:
         """The report of a project; an empty one if there is none."""
         return ProjectUsageReport._of(self._value.get_report(instance(project, ProjectIdentifier, "project")._value))
 
     def get_component(self, component: str) -> UsageReport:
         return UsageReport._of(self._value.get_component(text(component, "component")))
-
-    def filter(self, range: DateRange) -> UsageReport:
-        return UsageReport._of(self._value.filter(instance(range, DateRange, "range")._value))
-
-    def remap_project(self, old_project: ProjectIdentifier, new_project: ProjectIdentifier) -> None:
-        """With the report of one project as that of another, which must have none."""
-        old = instance(old_project, ProjectIdentifier, "old_project")._value
-        self._value = told(
-            self._value.remap_project, old, instance(new_project, ProjectIdentifier, "new_project")._value
-        )
-
-    def remap_portal(self, new_portal: PortalIdentifier) -> None:
-        self._value = self._value.remap_portal(instance(new_portal, PortalIdentifier, "new_portal")._value)
-
-    def remap_users(self, new_usermapping: Names) -> None:
-        self._value = told(self._value.remap_users, names_of(new_usermapping))
 
     def requeue_report(self) -> str:
         return pages.requeue_report(self._value)
