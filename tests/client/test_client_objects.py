@@ -20,10 +20,12 @@ from openportal.client import (
     jobs,
     notifications,
     quantities,
+    reports,
     results,
     storage,
     storage_reports,
     usage,
+    usage_totals,
     wrapper,
 )
 from openportal.errors import GrammarError
@@ -65,6 +67,22 @@ def test_a_name_is_found_by_its_text(name: str) -> None:
     assert value == str(value)
     if name not in ("QuotaLimit", "Status"):
         assert {value: 1}[str(value)] == 1
+
+
+@pytest.mark.parametrize("kind", [op.ProjectUsageReport, op.UsageReport, op.ProjectStorageReport, op.StorageReport])
+def test_a_report_is_read_written_and_summed_as_its_own_kind(kind: type[reports.Report]) -> None:
+    report = SAMPLES[kind.__name__]
+    again = kind.from_json(report.to_json())
+    assert type(again) is kind and again.to_json() == report.to_json()
+    assert type(kind.combine([again])) is kind
+    with pytest.raises(OSError, match="there are no reports to combine"):
+        kind.combine([])
+    with pytest.raises(TypeError):
+        kind.combine([5])  # type: ignore[list-item]
+
+
+def test_seconds_that_do_not_fit_are_the_most_there_are() -> None:
+    assert usage_totals.seconds_used(2**70).seconds == 2**64 - 1
 
 
 def test_sizes_have_an_order() -> None:
