@@ -14,6 +14,7 @@ CLIENT_OBJECTS = (
     "storage", "storage_reports", "usage", "usage_totals", "wrapper",
 )  # fmt: skip
 CLIENT_TRANSPORT = ["aio", "client", "config", "connection", "default", "errors", "exchange", "operations"]
+CONFIG = ("changing", "checks", "defaults", "fields", "ip_rules", "reading", "sections")
 SETTINGS = ("bridge", "init", "peers", "sealed", "tables", "word")
 ELSEWHERE = {
     "agents/account/freeipa/agent.py": "test_freeipa_accounts.py",
@@ -63,6 +64,7 @@ ELSEWHERE = {
     "cli/published.py": "test_published_env.py",
     "cli/status.py": "test_openportal_command.py",
     **{f"cli/settings/{name}.py": "test_settings.py" for name in SETTINGS},
+    **{f"paddington/config/{name}.py": "test_config.py" for name in CONFIG},
     **{f"client/{name}.py": "test_client_transport.py" for name in CLIENT_TRANSPORT},
     **{f"client/{name}.py": "test_client_objects.py" for name in CLIENT_OBJECTS},
     "cli/reconcile.py": "test_slurm_reconcile.py",
@@ -95,7 +97,11 @@ ELSEWHERE = {
     "templemeads/ledger/tables.py": "test_ledger_keep.py",
 }
 PROGRAMS = {"cli/demo_client.py": "test_demo.py"}  # run by what the test runs
-FACADES = ("openportal.cli.settings", "openportal.templemeads.ledger")  # whose modules are tested through the package
+FACADES = (
+    "openportal.cli.settings",
+    "openportal.paddington.config",
+    "openportal.templemeads.ledger",
+)  # whose modules are tested through the package
 MODULES = sorted(path for path in (ROOT / "openportal").rglob("*.py") if path.name != "__init__.py")
 
 

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from openportal.errors import ConfigError
 from openportal.paddington.config import (
-    AGENT_TYPES,
-    DEFAULT_PORTS,
     DEFAULTS,
     IP_RULES_MAX,
     BridgeKey,
@@ -31,6 +29,7 @@ from openportal.paddington.config import (
     web_url,
     websocket_url,
 )
+from openportal.paddington.peer import AGENT_TYPES
 
 KEYS = [f"{n:02x}" * 32 for n in range(0xA1, 0xA5)]
 EXAMPLE = f"""\
@@ -462,7 +461,7 @@ def test_bad_urls(url: str) -> None:
 def test_defaults_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/op")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    assert DEFAULT_PORTS == {
+    assert {name: defaults.port for name, defaults in DEFAULTS.items()} == {
         "portal": 8040, "provider": 8041, "bridge": 8044, "clusters": 8045, "cluster": 8046, "freeipa": 8046,
         "filesystem": 8047, "localaccount": 8047, "slurm": 8048,
     }  # fmt: skip
