@@ -92,13 +92,13 @@ def site() -> None:
     """What a rollout does on a host; each reads a JSON object from standard input."""
 
 
-_FOLDER = click.option("--folder", type=PATH, default=FOLDER, show_default=True, help="Where the agents' files are.")
-_BOX = click.option("--box", type=PATH, default=BOX, show_default=True, help="The private key that opens invites.")
+IN_FOLDER = click.option("--folder", type=PATH, default=FOLDER, show_default=True, help="Where the agents' files are.")
+WITH_BOX = click.option("--box", type=PATH, default=BOX, show_default=True, help="The private key that opens invites.")
 
 
 @site.command(cls=Word)
-@_FOLDER
-@_BOX
+@IN_FOLDER
+@WITH_BOX
 @click.option("--check", is_flag=True, help="Change nothing, tell what would change.")
 def configure(folder: Path, box: Path, check: bool) -> None:
     """Make the agents' files what the plan says, and look at their keys."""
@@ -110,8 +110,8 @@ def configure(folder: Path, box: Path, check: bool) -> None:
 
 
 @site.command(cls=Word)
-@_FOLDER
-@_BOX
+@IN_FOLDER
+@WITH_BOX
 def invite(folder: Path, box: Path) -> None:
     """Make keys for pairs in which an agent of this host listens, and seal their invites for the other host."""
     told = read_json()
@@ -119,8 +119,8 @@ def invite(folder: Path, box: Path) -> None:
 
 
 @site.command(cls=Word)
-@_FOLDER
-@_BOX
+@IN_FOLDER
+@WITH_BOX
 def accept(folder: Path, box: Path) -> None:
     """Take the keys of invites that were sealed for this host."""
     told = read_json()
@@ -128,7 +128,7 @@ def accept(folder: Path, box: Path) -> None:
 
 
 @site.command(cls=Word)
-@_FOLDER
+@IN_FOLDER
 def rotate(folder: Path) -> None:
     """A new key for each bridge of this host; the one it has is good for another day."""
     host = Host(folder, read_json(), BOX)
@@ -145,7 +145,7 @@ def ready(seconds: float) -> None:
 
 
 @site.command("try", cls=Word)
-@_FOLDER
+@IN_FOLDER
 @click.option("--seconds", type=float, default=READY_SECONDS, show_default=True, help="How long each job may take.")
 def try_(folder: Path, seconds: float) -> None:
     """Send a job that changes nothing from each bridge of this host to every instance; exit code 1 if one fails."""

@@ -54,7 +54,7 @@ def backup(settings: Settings, file: Path) -> Report:
 
 def copy(source: Path, target: Path) -> None:
     """A copy of a database as one commit left it, durable when this returns."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     with (
         closing(sqlite3.connect(file_uri(source, "ro"), uri=True, timeout=BACKUP_WAIT_SECONDS)) as reading,
         closing(sqlite3.connect(target)) as writing,
