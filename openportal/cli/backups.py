@@ -122,7 +122,7 @@ def restore(
     """
     name = agent["name"]
     settings = wanted_ledger(agent, folder)
-    home = (settings.path or folder).parent
+    home = folder if settings.path is None else settings.path.parent
     with unpacked(file, opened_key(bytes.fromhex(sealed_key), box, file), _prepared(home)) as found:
         about = msgspec.json.decode((found / ABOUT).read_bytes(), type=About)
         if about.agent != name:

@@ -31,6 +31,7 @@ BOX = Path("/run/openportal/box")
 READY_SECONDS = 30.0
 OLD_KEY_LIFE = timedelta(days=1)
 EXIT_NOT_READY = 1
+SITE_WORDS = ("openportal_agents", "openportal_monitor")  # what an inventory says of the site as a whole
 PATH = click.Path(path_type=Path)
 
 
@@ -75,8 +76,9 @@ def read_inventory(inventory: Path) -> Mapping[str, Any]:
 
 def of_inventory(hosts: Mapping[str, Mapping[str, Any]]) -> Topology:
     """The topology of an inventory's hosts. Raises ConfigError with every mistake, and the drawing of what it says."""
-    agents: object = next((words["openportal_agents"] for words in hosts.values() if "openportal_agents" in words), {})
-    return Topology.declared(agents, {name: address_of(name, words) for name, words in hosts.items()})
+    said = {word: words[word] for words in hosts.values() for word in SITE_WORDS if words.get(word)}
+    addresses = {name: address_of(name, words) for name, words in hosts.items()}
+    return Topology.declared(said.get("openportal_agents", {}), addresses, said.get("openportal_monitor"))
 
 
 def address_of(name: str, variables: Mapping[str, Any]) -> str:

@@ -6,71 +6,21 @@ backup and the loss is not in the restored ledgers; the neighbours know it, and 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from openportal.cli.sealedfile import make_private_key
-from tests.facility.controller import ROOT, Controller, Run
-from tests.facility.hosts.bed import Bed
-from tests.facility.hosts.root import WITH_KEEPING
+from tests.facility.controller import ROOT, Run
+from tests.facility.kept import Kept, restored
 from tests.facility.secrets_seen import open_files, spellings
-from tests.facility.test_day_two import HOSTS, OLD, Site, bare_site
+from tests.facility.test_day_two import HOSTS, OLD
 
 pytestmark = [pytest.mark.systems, pytest.mark.facility]
 
 LOST = ("aip1", "clusters", "shared")
-OPENPORTAL = "/opt/openportal/current/bin/openportal"
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A running site, and the operator's folder with its backups and the key that opens them."""
-
-    site: Site
-    folder: Path
-
-    @property
-    def controller(self) -> Controller:
-        kept = self.site.of(OLD)
-        return replace(kept, variables={
-            **kept.variables, "openportal_backup_folder": str(self.folder / "backups"),
-            "openportal_backup_recipient": (self.folder / "public").read_text(),
-            "openportal_backup_key": str(self.folder / "key"),
-        })  # fmt: skip
-
-    def back_up(self) -> Run:
-        return self.controller.play("ansible/backup.yml", "--diff", "-vvv")
-
-    def restore(self, *names: str, **more: str) -> Run:
-        return self.controller.try_play("ansible/restore.yml", "-e", restored(*names, **more))
-
-    def files(self, name: str) -> list[Path]:
-        return sorted((self.folder / "backups" / name).iterdir())
-
-    def generation(self, name: str) -> int:
-        said = self.site.bed.ssh("site", f"{OPENPORTAL} ledger stats --json /etc/openportal/{name}.toml")
-        return int(json.loads(said)[0]["generation"])
-
-
-def restored(*names: str, **more: str) -> str:
-    return json.dumps({"openportal_backup_restored": names, **{f"openportal_backup_{k}": v for k, v in more.items()}})
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory, database_bundle: Path, client_wheel: Path) -> Iterator[Kept]:
-    folder = tmp_path_factory.mktemp("operator")
-    (folder / "public").write_text(make_private_key(folder / "key"))
-    with Bed(tmp_path_factory.mktemp("bed"), HOSTS, dict.fromkeys(HOSTS, WITH_KEEPING)) as bed:
-        site = bare_site(bed, "kept.yml", database_bundle, client_wheel)
-        site.of(OLD).play("ansible/site.yml")
-        yield Kept(site, folder)
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +91,11 @@ def assert_every_job_has_an_outcome(kept: Kept, jobs: list[dict[str, Any]]) -> N
 def test_an_agent_goes_back_on_the_host_that_it_has(kept: Kept, backed_up: Run) -> None:
     kept.back_up()
     with kept.site.under_load() as jobs:
-        run = kept.restore("shared")
+        run = kept.restore("shared", "clusters")  # one in PostgreSQL and one in a folder
         assert run.code == 0, run.output
-    assert "before-restore-1" in run.output
-    assert [kept.generation(name) for name in LOST] == [2, 2, 3]
+    assert "op_shared_before_restore_1" in run.output
+    assert "/before-restore-1" in run.output
+    assert [kept.generation(name) for name in LOST] == [2, 3, 3]
     kept.site.of(OLD).play("ansible/check.yml")
     assert_every_job_has_an_outcome(kept, jobs)
 
