@@ -1,4 +1,4 @@
-"""What stands around the agents of a site: a database of their own, a packet filter, and Prometheus that watches them."""
+"""What stands around the agents of a site: a database, a packet filter, and Prometheus that watches them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_agent_writes_to_a_database_of_its_own(kept: Kept) -> None:
 
 @pytest.mark.parametrize("user", ["op-aip1", "nobody"])
 def test_another_user_does_not_come_in(kept: Kept, user: str) -> None:
-    with pytest.raises(RuntimeError, match="authentication failed|role .* does not exist"):
+    with pytest.raises(RuntimeError, match=r"authentication failed|role .* does not exist"):
         kept.site.bed.ssh("site", f"runuser -u {user} -- psql -At -U op-shared -d op-shared -c 'SELECT 1'")
 
 
