@@ -60,6 +60,7 @@ ELSEWHERE = {
     "cli/oneshot.py": "test_cli_oneshot.py",
     "cli/openportal.py": "test_openportal_command.py",
     "cli/published.py": "test_published_env.py",
+    "cli/site_migration.py": "test_migration.py",
     "cli/status.py": "test_openportal_command.py",
     **{f"client/{name}.py": "test_client_transport.py" for name in CLIENT_TRANSPORT},
     **{f"client/{name}.py": "test_client_objects.py" for name in CLIENT_OBJECTS},

@@ -14,7 +14,7 @@ import yaml
 from tests.facility.controller import ROOT
 
 BIN = Path(sys.executable).parent
-PLAYBOOKS = ("site", "check", "upgrade", "rotate", "backup", "restore", "remove", "slurm", "topology")
+PLAYBOOKS = ("site", "check", "upgrade", "rotate", "backup", "restore", "migrate", "remove", "slurm", "topology")
 LEFT_OUT = ("openportal/", "tests/", ".venv/", ".collections/", "bench/", "examples/")
 
 
