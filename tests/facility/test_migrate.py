@@ -2,7 +2,7 @@
 
 Their files are those that released agents 0.32.2 wrote (`tests/vectors/agents-0.32.2`). If OPENPORTAL_UPSTREAM names
 the folder of the released programs, they run here under systemd, and the one kind links with the other half way
-through. If not, a unit that only sleeps stands where each would: then what is shown is the way of files, keys and units.
+through. If not, a unit that only sleeps stands where each would, and what is shown is the way of files, keys, units.
 """
 
 from __future__ import annotations
