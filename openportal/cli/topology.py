@@ -247,9 +247,9 @@ class Topology:
         kind = KINDS[member.kind]
         service = {"name": member.name, "url": self.url(member), "ip": self.listens_on(member), "port": member.port}
         tables = {
-            "ledger": _ledger(member),
             "metrics": {"ip": self._metrics_address(member), "port": member.metrics_port},
             **member.settings,
+            "ledger": _ledger(member),
         }
         if member.kind == "bridge":
             tables["bridge"] = {**BRIDGE, **tables.get("bridge", {})}
@@ -332,11 +332,12 @@ def _at(address: str, port: int) -> str:
 
 
 def _ledger(member: Member) -> dict[str, Any]:
-    """Where its ledger is: below its own folder, or in its own database of the host's server."""
-    if member.ledger == SQLITE:
-        return {"path": f"{STATE_FOLDER}/{member.name}/ledger"}
-    user = f"op-{member.name}"
-    return {"url": f"postgresql://{user}@/{user}?host={POSTGRESQL_SOCKETS}"}
+    """Where its ledger is: below its own folder, or in a database, and then its operators' socket is there alone."""
+    given = dict(member.settings.get("ledger", {}))
+    if member.ledger == POSTGRESQL:
+        user = f"op-{member.name}"
+        given = {"url": f"postgresql://{user}@/{user}?host={POSTGRESQL_SOCKETS}", **given}
+    return {"path": f"{STATE_FOLDER}/{member.name}/{'run' if 'url' in given else 'ledger'}", **given}
 
 
 def is_address(text: object) -> bool:

@@ -185,7 +185,10 @@ def test_a_pair_of_which_one_host_was_not_looked_at_is_left_alone(topology: Topo
 def test_a_ledger_in_postgresql_is_a_database_of_the_agents_own() -> None:
     site = Topology.declared(changed({"shared": {**SITE["shared"], "ledger": "postgresql"}}), ADDRESSES)
     ledgers = {agent["name"]: agent["tables"]["ledger"] for agent in site.plan("s")["agents"]}
-    assert ledgers["shared"] == {"url": "postgresql://op-shared@/op-shared?host=/var/run/postgresql"}
+    assert ledgers["shared"] == {
+        "url": "postgresql://op-shared@/op-shared?host=/var/run/postgresql",
+        "path": "/var/lib/openportal/shared/run",  # of its operators' socket
+    }
     assert ledgers["aip1"] == {"path": "/var/lib/openportal/aip1/ledger"}
     with pytest.raises(ConfigError, match="shared: the ledger 'oracle' is not one of sqlite, postgresql"):
         Topology.declared(changed({"shared": {**SITE["shared"], "ledger": "oracle"}}), ADDRESSES)

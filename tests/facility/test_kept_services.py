@@ -33,7 +33,8 @@ def test_an_agent_writes_to_a_database_of_its_own(kept: Kept) -> None:
     count = "SELECT count(*) FROM op_shared.stored_events"
     events = bed.ssh("site", f"runuser -u op-shared -- psql -At -d op-shared -c '{count}'")
     assert int(events) > 0
-    assert not (bed.disk("site") / "var/lib/openportal/shared/ledger").exists()
+    assert not list((bed.disk("site") / "var/lib/openportal/shared").rglob("*.sqlite"))
+    assert "generation 1" in bed.ssh("site", f"{OPENPORTAL} status /etc/openportal/shared.toml")
     assert "shared: OK" in bed.ssh("site", f"{OPENPORTAL} ledger verify /etc/openportal/shared.toml")
 
 
