@@ -98,7 +98,7 @@ def hand_back(name: str, folder: Path, file: Path) -> bool:
     old = tomlkit.parse(before)
     _put_keys(name, old, keys_of(name, ours))
     if "bridge" in ours:
-        old["bridge"]["key"]["data"] = ours["bridge"]["key"]["data"]  # type: ignore[index]
+        old["bridge"]["key"]["data"] = ours["bridge"]["key"]["data"]
     after = tomlkit.dumps(old)
     if after == before:
         return False
