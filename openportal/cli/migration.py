@@ -46,16 +46,21 @@ def differences(agent: Plan, old: Mapping[str, Any], told: Mapping[str, Any]) ->
     for word, was, wanted in (("type", old["agent"], agent["agent"]), ("name", service["name"], name)):
         if was != wanted:
             yield f"{name}: the old file is of the {word} {was}, and the topology says {wanted}."
-    for side in SIDES:
-        held = set(keys_of(service["name"], {"service": {side: service.get(side, [])}}))
-        wanted_pairs = set(declared(agent, side))
-        for pair in sorted(held - wanted_pairs):
-            yield f"{name}: the topology does not know its peer in {pair}, which would be cut off."
-        for pair in sorted(wanted_pairs - held):
-            yield f"{name}: the old file has no keys for {pair}: introduce the two first, with their own commands."
+    yield from _peers(agent, service)
     if agent["clients"] and service["url"] != agent["service"]["url"]:
         yield f"{name}: its peers reach it at {service['url']}, and the topology says {agent['service']['url']}."
     yield from _settings(agent, old, told)
+
+
+def _peers(agent: Plan, service: Mapping[str, Any]) -> Iterator[str]:
+    """Peers that one of the two does not know."""
+    for side in SIDES:
+        held = set(_pairs_of(service["name"], side, service.get(side, [])))
+        wanted = set(declared(agent, side))
+        for pair in sorted(held - wanted):
+            yield f"{agent['name']}: the topology does not know its peer in {pair}, which would be cut off."
+        for pair in sorted(wanted - held):
+            yield f"{agent['name']}: the old file has no keys for {pair}: introduce the two first."
 
 
 def _settings(agent: Plan, old: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
