@@ -5,19 +5,14 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from openportal.cli.bundle import make_bundle
 from openportal.cli.published import cache_folder
-from openportal.cli.sealedfile import make_private_key
 from tests.facility.controller import ROOT
-from tests.facility.hosts.bed import Bed
-from tests.facility.hosts.root import WITH_KEEPING, made_once
-from tests.facility.kept import Kept
-from tests.facility.test_day_two import HOSTS, OLD, bare_site
+from tests.facility.hosts.root import made_once
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +25,6 @@ def bundle() -> Path:
 def database_bundle() -> Path:
     """The same, for agents whose ledgers are in PostgreSQL."""
     return _packed("agents", "postgresql")
-
-
-@pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory, database_bundle: Path, client_wheel: Path) -> Iterator[Kept]:
-    folder = tmp_path_factory.mktemp("operator")
-    (folder / "public").write_text(make_private_key(folder / "key"))
-    with Bed(tmp_path_factory.mktemp("bed"), HOSTS, dict.fromkeys(HOSTS, WITH_KEEPING)) as bed:
-        site = bare_site(bed, "kept.yml", database_bundle, client_wheel)
-        site.of(OLD).play("ansible/site.yml")
-        yield Kept(site, folder)
 
 
 def _packed(*extras: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.facility.controller import ROOT, Run
-from tests.facility.kept import Kept, restored
+from tests.facility.kept.site import Kept, restored
 from tests.facility.secrets_seen import open_files, spellings
 from tests.facility.test_day_two import HOSTS, OLD
 

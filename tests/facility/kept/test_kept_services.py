@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.facility.controller import ROOT
-from tests.facility.kept import OPENPORTAL, Kept
+from tests.facility.kept.site import OPENPORTAL, Kept
 from tests.facility.test_day_two import HOSTS, OLD
 
 pytestmark = [pytest.mark.systems, pytest.mark.facility]
