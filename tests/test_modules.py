@@ -62,6 +62,7 @@ ELSEWHERE = {
     "cli/oneshot.py": "test_cli_oneshot.py",
     "cli/openportal.py": "test_openportal_command.py",
     "cli/published.py": "test_published_env.py",
+    "cli/site_migration.py": "test_migration.py",
     "cli/status.py": "test_openportal_command.py",
     **{f"cli/settings/{name}.py": "test_settings.py" for name in SETTINGS},
     **{f"paddington/config/{name}.py": "test_config.py" for name in CONFIG},

@@ -48,7 +48,7 @@ async def _started(config: AgentConfig, command: str, peer: Peer) -> Agent:
         return await _start(config, command, peer)
     except LedgerLocked:
         path = config.ledger.path
-        if path is None:
+        if path is None or config.ledger.url is not None:
             raise
         aside = dataclasses.replace(config.ledger, path=path.with_name(path.name + ".one-shot"))
         return await _start(dataclasses.replace(config, ledger=aside), command, peer)

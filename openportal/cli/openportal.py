@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from openportal.cli import client_commands, job_change, ledger_keep
+from openportal.cli import client_commands, job_change, ledger_keep, site_backup, site_migration
 from openportal.cli.demo import run_demo
 from openportal.cli.facility import Facility
 from openportal.cli.job_read import job
@@ -37,7 +37,9 @@ for command in job_change.COMMANDS:
 main.add_command(status)
 main.add_command(ledger)
 main.add_command(job)
-for command in (topology, bundle, site):
+for command in (*site_backup.COMMANDS, *site_migration.COMMANDS):
+    site.add_command(command)
+for command in (topology, bundle, site, site_backup.backup_key):
     main.add_command(command)
 
 

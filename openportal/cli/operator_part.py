@@ -12,7 +12,8 @@ from openportal.templemeads.operators import Operator
 
 
 def operator_folder(config: AgentConfig) -> Path:
-    """Where the socket is: the ledger's folder, or one beside the agent's file if the ledger is in PostgreSQL."""
+    """Where the socket is: in the ledger's folder. If the ledger is in PostgreSQL, in the folder that is named all the
+    same, or in one beside the agent's file."""
     return config.path.with_suffix(".run") if config.ledger.path is None else config.ledger.path
 
 

@@ -31,6 +31,7 @@ BOX = Path("/run/openportal/box")
 READY_SECONDS = 30.0
 OLD_KEY_LIFE = timedelta(days=1)
 EXIT_NOT_READY = 1
+SITE_WORDS = ("openportal_agents", "openportal_monitor")  # what an inventory says of the site as a whole
 PATH = click.Path(path_type=Path)
 
 
@@ -75,8 +76,9 @@ def read_inventory(inventory: Path) -> Mapping[str, Any]:
 
 def of_inventory(hosts: Mapping[str, Mapping[str, Any]]) -> Topology:
     """The topology of an inventory's hosts. Raises ConfigError with every mistake, and the drawing of what it says."""
-    agents: object = next((words["openportal_agents"] for words in hosts.values() if "openportal_agents" in words), {})
-    return Topology.declared(agents, {name: address_of(name, words) for name, words in hosts.items()})
+    said = {word: words[word] for words in hosts.values() for word in SITE_WORDS if words.get(word)}
+    addresses = {name: address_of(name, words) for name, words in hosts.items()}
+    return Topology.declared(said.get("openportal_agents", {}), addresses, said.get("openportal_monitor"))
 
 
 def address_of(name: str, variables: Mapping[str, Any]) -> str:
@@ -92,13 +94,13 @@ def site() -> None:
     """What a rollout does on a host; each reads a JSON object from standard input."""
 
 
-_FOLDER = click.option("--folder", type=PATH, default=FOLDER, show_default=True, help="Where the agents' files are.")
-_BOX = click.option("--box", type=PATH, default=BOX, show_default=True, help="The private key that opens invites.")
+IN_FOLDER = click.option("--folder", type=PATH, default=FOLDER, show_default=True, help="Where the agents' files are.")
+WITH_BOX = click.option("--box", type=PATH, default=BOX, show_default=True, help="The private key that opens invites.")
 
 
 @site.command(cls=Word)
-@_FOLDER
-@_BOX
+@IN_FOLDER
+@WITH_BOX
 @click.option("--check", is_flag=True, help="Change nothing, tell what would change.")
 def configure(folder: Path, box: Path, check: bool) -> None:
     """Make the agents' files what the plan says, and look at their keys."""
@@ -110,8 +112,8 @@ def configure(folder: Path, box: Path, check: bool) -> None:
 
 
 @site.command(cls=Word)
-@_FOLDER
-@_BOX
+@IN_FOLDER
+@WITH_BOX
 def invite(folder: Path, box: Path) -> None:
     """Make keys for pairs in which an agent of this host listens, and seal their invites for the other host."""
     told = read_json()
@@ -119,8 +121,8 @@ def invite(folder: Path, box: Path) -> None:
 
 
 @site.command(cls=Word)
-@_FOLDER
-@_BOX
+@IN_FOLDER
+@WITH_BOX
 def accept(folder: Path, box: Path) -> None:
     """Take the keys of invites that were sealed for this host."""
     told = read_json()
@@ -128,7 +130,7 @@ def accept(folder: Path, box: Path) -> None:
 
 
 @site.command(cls=Word)
-@_FOLDER
+@IN_FOLDER
 def rotate(folder: Path) -> None:
     """A new key for each bridge of this host; the one it has is good for another day."""
     host = Host(folder, read_json(), BOX)
@@ -145,7 +147,7 @@ def ready(seconds: float) -> None:
 
 
 @site.command("try", cls=Word)
-@_FOLDER
+@IN_FOLDER
 @click.option("--seconds", type=float, default=READY_SECONDS, show_default=True, help="How long each job may take.")
 def try_(folder: Path, seconds: float) -> None:
     """Send a job that changes nothing from each bridge of this host to every instance; exit code 1 if one fails."""

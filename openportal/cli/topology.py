@@ -64,7 +64,10 @@ KINDS: Mapping[str, Kind] = {
 LEAVES = ("account", "filesystem", "scheduler")
 ROOT_SYSTEMS = ("local", "directories")  # they make accounts, and directories that belong to others
 BRIDGE: Mapping[str, Any] = {"url": f"http://{LOOPBACK}:{BRIDGE_HTTP_PORT}/", "ip": LOOPBACK, "port": BRIDGE_HTTP_PORT}
-WORDS = ("kind", "host", "under", "system", "port", "metrics_port", "url", "settings", "client_file")
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+LEDGERS = (SQLITE, POSTGRESQL)
+POSTGRESQL_SOCKETS = "/var/run/postgresql"
+WORDS = ("kind", "host", "under", "system", "port", "metrics_port", "url", "ledger", "settings", "client_file")
 
 
 @dataclass(frozen=True, order=True)
@@ -92,6 +95,7 @@ class Member:
     metrics_port: int
     url: str | None = None
     client_file: str | None = None
+    ledger: str = SQLITE
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -110,13 +114,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Topology:
-    """All agents by name, and the address of every host."""
+    """All agents by name, the address of every host, and the host that watches them, if one is named."""
 
     members: Mapping[str, Member]
     addresses: Mapping[str, str]
+    monitor: str | None = None
 
     @classmethod
-    def declared(cls, agents: object, addresses: Mapping[str, str]) -> Topology:
+    def declared(cls, agents: object, addresses: Mapping[str, str], monitor: str | None = None) -> Topology:
         """From an inventory's words. Raises ConfigError with one sentence a line for everything that is wrong."""
         if not isinstance(agents, Mapping) or not agents:
             raise ConfigError("openportal_agents must be a table of agents by name, and hold at least one.")
@@ -129,7 +134,7 @@ class Topology:
                 members[name] = _member(name, words)
             except ConfigError as error:
                 wrong.append(str(error))
-        topology = cls(members, addresses)
+        topology = cls(members, addresses, monitor)
         wrong.extend(topology._mistakes(agents))
         if wrong:
             raise ConfigError("\n".join(wrong))
@@ -143,6 +148,8 @@ class Topology:
             yield from self._misled(member, agents)
         yield from self._clashes()
         yield from self._lonely()
+        if self.monitor is not None and not is_address(self.addresses.get(self.monitor)):
+            yield f"openportal_monitor: {self.monitor!r} must be a host of the inventory with an IP address."
 
     def _misplaced(self, member: Member) -> Iterator[str]:
         address = self.addresses.get(member.host)
@@ -230,9 +237,7 @@ class Topology:
 
     def url(self, member: Member) -> str:
         """Where those below it dial it."""
-        address = self.listens_on(member)
-        shown = f"[{address}]" if ":" in address else address
-        return member.url or f"ws://{shown}:{member.port}/"
+        return member.url or f"ws://{_at(self.listens_on(member), member.port)}/"
 
     def plan(self, host: str) -> dict[str, Any]:
         """What a host's agents are to be, as plain data: what `openportal site` reads."""
@@ -242,9 +247,9 @@ class Topology:
         kind = KINDS[member.kind]
         service = {"name": member.name, "url": self.url(member), "ip": self.listens_on(member), "port": member.port}
         tables = {
-            "ledger": {"path": f"{STATE_FOLDER}/{member.name}/ledger"},
-            "metrics": {"ip": LOOPBACK, "port": member.metrics_port},
+            "metrics": {"ip": self._metrics_address(member), "port": member.metrics_port},
             **member.settings,
+            "ledger": _ledger(member),
         }
         if member.kind == "bridge":
             tables["bridge"] = {**BRIDGE, **tables.get("bridge", {})}
@@ -271,6 +276,37 @@ class Topology:
             "name": listener.name, "zone": pair.zone, "type": KINDS[listener.kind].agent, "url": self.url(listener)
         }  # fmt: skip
 
+    def _metrics_address(self, member: Member) -> str:
+        """Where it tells its metrics: on its host only, unless somebody on another host is to ask for them."""
+        return LOOPBACK if self.monitor in (None, member.host) else self.addresses[member.host]
+
+    def openings(self, host: str) -> list[dict[str, Any]]:
+        """The ports of a host that agents are reached at from other hosts, and from which addresses, by port.
+
+        An agent behind a reverse proxy is not among them: who reaches it is between the site and its proxy.
+        """
+        found = []
+        for member in self.on(host):
+            diallers = {self.addresses[self.members[pair.dialler].host] for pair in self.below(member.name)}
+            if not self.is_local(member) and member.url is None:
+                others = sorted(diallers - {self.addresses[host]})
+                found.append({"agent": member.name, "port": member.port, "sources": others})
+            if self._metrics_address(member) != LOOPBACK:
+                watcher = self.addresses[str(self.monitor)]
+                found.append({"agent": member.name, "port": member.metrics_port, "sources": [watcher]})
+        return sorted(found, key=lambda opening: opening["port"])
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Every agent as Prometheus is to ask it, in the form of its file_sd: where, and what it is called."""
+        members = sorted(self.members.values(), key=lambda member: member.name)
+        return [
+            {
+                "targets": [_at(self._metrics_address(member), member.metrics_port)],
+                "labels": {"instance": member.name, "kind": member.kind, "host": member.host},
+            }
+            for member in members
+        ]
+
     def introductions(self, looks: Mapping[str, Mapping[str, Any]], anew: bool = False) -> list[dict[str, Any]]:
         """The pairs that do not share keys yet: `looks` is what each host holds, by host (see `site`).
 
@@ -289,6 +325,19 @@ def _share_keys(pair: Pair, host: Mapping[str, Any], guest: Mapping[str, Any]) -
     """Whether both ends of a pair have keys, and the same."""
     held = host.get("pairs", {}).get(str(pair), {}).get("listener")
     return held is not None and held == guest.get("pairs", {}).get(str(pair), {}).get("dialler")
+
+
+def _at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _ledger(member: Member) -> dict[str, Any]:
+    """Where its ledger is: below its own folder, or in a database, and then its operators' socket is there alone."""
+    given = dict(member.settings.get("ledger", {}))
+    if member.ledger == POSTGRESQL:
+        user = f"op-{member.name}"
+        given = {"url": f"postgresql://{user}@/{user}?host={POSTGRESQL_SOCKETS}", **given}
+    return {"path": f"{STATE_FOLDER}/{member.name}/{'run' if 'url' in given else 'ledger'}", **given}
 
 
 def is_address(text: object) -> bool:
@@ -320,6 +369,9 @@ def _member(name: object, words: object) -> Member:
         raise ConfigError(f"{name}: the system {system!r} of a {kind_name} is not one of {', '.join(kind.commands)}.")
     if not isinstance(host, str):
         raise ConfigError(f"{name}: say on which host it runs, with `host`.")
+    ledger = words.get("ledger", SQLITE)
+    if ledger not in LEDGERS:
+        raise ConfigError(f"{name}: the ledger {ledger!r} is not one of {', '.join(LEDGERS)}.")
     settings = words.get("settings", {})
     if not isinstance(settings, Mapping) or not all(isinstance(table, Mapping) for table in settings.values()):
         raise ConfigError(f"{name}: settings must be tables of its file by name.")
@@ -328,7 +380,7 @@ def _member(name: object, words: object) -> Member:
     metrics_port = _port(name, "metrics_port", words.get("metrics_port", kind.metrics_port + port - default_port))
     return Member(
         name, kind_name, host, system, tuple(_above(name, words.get("under", ()))), port, metrics_port,
-        words.get("url"), words.get("client_file"), settings,
+        words.get("url"), words.get("client_file"), ledger, settings,
     )  # fmt: skip
 
 

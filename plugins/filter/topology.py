@@ -37,6 +37,24 @@ def introductions(
     return declared(agents, hostvars).introductions(looks, anew)
 
 
+def openings(agents: object, hostvars: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
+    """The ports of a host that are reached from others, and from which addresses, by the family of these."""
+    found = declared(agents, hostvars).openings(host)
+    return [
+        {
+            **opening,
+            "ip": [source for source in opening["sources"] if ":" not in source],
+            "ip6": [source for source in opening["sources"] if ":" in source],
+        }
+        for opening in found
+    ]
+
+
+def targets(agents: object, hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every agent as Prometheus is to ask it."""
+    return declared(agents, hostvars).targets()
+
+
 def units(agents: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
     """The units of agents of a plan, each with the files that it is started with."""
     template = "/etc/systemd/system/openportal-agent@"
@@ -58,13 +76,20 @@ def declared(agents: object, hostvars: Mapping[str, Any]) -> Topology:
     if NOT_THERE is not None:
         raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {NOT_THERE}.")
     try:
-        return Topology.declared(plain(agents), {host: address(host, hostvars[host]) for host in hostvars})
+        addresses = {host: address(host, hostvars[host]) for host in hostvars}
+        return Topology.declared(plain(agents), addresses, monitor(hostvars))
     except ConfigError as error:
         raise AnsibleFilterError(f"openportal_agents is refused, and no host was touched:\n{error}") from None
 
 
 def address(host: str, variables: Mapping[str, Any]) -> str:
     return str(variables.get("openportal_address") or variables.get("ansible_host") or host)
+
+
+def monitor(hostvars: Mapping[str, Any]) -> str | None:
+    """The host that watches the agents, if the inventory names one."""
+    named = (hostvars[host].get("openportal_monitor") for host in hostvars)
+    return next((str(name) for name in named if name), None)
 
 
 def plain(value: Any) -> Any:
@@ -80,4 +105,7 @@ class FilterModule:
     """The filters by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"plan": plan, "drawing": text_drawing, "introductions": introductions, "units": units}
+        return {
+            "plan": plan, "drawing": text_drawing, "introductions": introductions, "units": units,
+            "openings": openings, "targets": targets,
+        }  # fmt: skip

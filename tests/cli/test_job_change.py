@@ -6,6 +6,7 @@ import asyncio
 import json
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from openportal.cli.facility import CHAIN, Facility
 from openportal.cli.job_change import COMMANDS, operator_name
 from openportal.cli.openportal import main
 from openportal.cli.operator_part import operator_folder
-from openportal.paddington.config import load
+from openportal.paddington.config import load, parse
 from tests.processes.load import Load
 from tests.processes.waiting import accepted, end_of, ended, result_of, until
 
@@ -144,3 +145,19 @@ def test_who_the_operator_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "oleg")
     assert operator_name() == "oleg"
     assert [command.name for command in COMMANDS] == ["list", "retry", "resolve", "cancel"]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "folder"),
+    [
+        ("", "acct.ledger"),
+        ('[ledger]\npath = "log"', "log"),
+        ('[ledger]\nurl = "postgresql://db/x"', "acct.run"),
+        ('[ledger]\nurl = "postgresql://db/x"\npath = "sockets"', "sockets"),
+    ],
+)
+def test_where_operators_find_an_agent(tmp_path: Path, ledger: str, folder: str) -> None:
+    """A file that the agent reads where it can write nothing, as a credential, has to name a folder."""
+    service = '[service]\nname = "acct"\nurl = "ws://127.0.0.1:8047/"\nip = "127.0.0.1"\nport = 8047\n'
+    config = parse(f'agent = "Account"\n{service}{ledger}\n', tmp_path / "acct.toml")
+    assert operator_folder(config) == tmp_path / folder

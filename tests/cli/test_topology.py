@@ -177,3 +177,53 @@ def test_a_pair_of_which_one_host_was_not_looked_at_is_left_alone(topology: Topo
         "aip1<clusters@default", "brics<aip1@default", "brics<bridge@default", "clusters<shared@default",
         "shared<slurm@default",
     ]  # fmt: skip
+
+
+# --- databases, watchers, openings ------------------------------------------------------------------------------------
+
+
+def test_a_ledger_in_postgresql_is_a_database_of_the_agents_own() -> None:
+    site = Topology.declared(changed({"shared": {**SITE["shared"], "ledger": "postgresql"}}), ADDRESSES)
+    ledgers = {agent["name"]: agent["tables"]["ledger"] for agent in site.plan("s")["agents"]}
+    assert ledgers["shared"] == {
+        "url": "postgresql://op-shared@/op-shared?host=/var/run/postgresql",
+        "path": "/var/lib/openportal/shared/run",  # of its operators' socket
+    }
+    assert ledgers["aip1"] == {"path": "/var/lib/openportal/aip1/ledger"}
+    with pytest.raises(ConfigError, match="shared: the ledger 'oracle' is not one of sqlite, postgresql"):
+        Topology.declared(changed({"shared": {**SITE["shared"], "ledger": "oracle"}}), ADDRESSES)
+
+
+def test_only_peers_on_other_hosts_reach_an_agent() -> None:
+    site = Topology.declared(SITE, ADDRESSES)
+    assert site.openings("p") == [{"agent": "brics", "port": 8040, "sources": ["10.0.0.2"]}]
+    assert site.openings("s") == [{"agent": "shared", "port": 8046, "sources": ["10.0.0.3"]}]
+    assert site.openings("n") == []
+
+
+def test_behind_a_reverse_proxy_it_is_not_ours_to_say_who_comes() -> None:
+    proxied = changed({"brics": {**SITE["brics"], "url": "wss://portal.example.org/"}})
+    assert Topology.declared(proxied, ADDRESSES).openings("p") == []
+
+
+def test_whoever_watches_reaches_the_metrics() -> None:
+    site = Topology.declared(SITE, ADDRESSES, "p")
+    metrics = {
+        agent["name"]: agent["tables"]["metrics"]["ip"] for host in ADDRESSES for agent in site.plan(host)["agents"]
+    }
+    assert {name for name, ip in metrics.items() if ip == "127.0.0.1"} == {"brics", "bridge"}
+    assert metrics["acct"] == ADDRESSES["n"]
+    assert {opening["agent"]: opening["sources"] for opening in site.openings("n")} == {
+        "acct": [ADDRESSES["p"]], "fs": [ADDRESSES["p"]],
+    }  # fmt: skip
+    targets = {target["labels"]["instance"]: target for target in site.targets()}
+    assert set(targets) == set(SITE)
+    assert targets["acct"] == {
+        "targets": ["10.0.0.3:9047"], "labels": {"instance": "acct", "kind": "account", "host": "n"},
+    }  # fmt: skip
+    assert targets["brics"]["targets"] == ["127.0.0.1:9040"]
+
+
+def test_whoever_watches_is_a_host() -> None:
+    with pytest.raises(ConfigError, match="openportal_monitor: 'x' must be a host of the inventory"):
+        Topology.declared(SITE, ADDRESSES, "x")

@@ -17,12 +17,22 @@ from tests.facility.hosts.root import made_once
 
 @pytest.fixture(scope="session")
 def bundle() -> Path:
-    """The tree as it is, packed as an operator packs it; made anew when a file of it has changed."""
+    """The tree as it is, packed as an operator packs it."""
+    return _packed("agents")
+
+
+@pytest.fixture(scope="session")
+def database_bundle() -> Path:
+    """The same, for agents whose ledgers are in PostgreSQL."""
+    return _packed("agents", "postgresql")
+
+
+def _packed(*extras: str) -> Path:
+    """A bundle of the tree; made anew when a file of it has changed."""
     files = [ROOT / "pyproject.toml", *sorted((ROOT / "openportal").rglob("*.py"))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    folder = made_once(
-        cache_folder() / f"bundle-{digest}", lambda folder: str(make_bundle(str(ROOT), ["agents"], folder))
-    )
+    name = "-".join(("bundle", *extras[1:], digest))
+    folder = made_once(cache_folder() / name, lambda folder: str(make_bundle(str(ROOT), list(extras), folder)))
     return next(folder.glob("*.tar"))
 
 

@@ -14,8 +14,8 @@ import yaml
 from tests.facility.controller import ROOT
 
 BIN = Path(sys.executable).parent
-PLAYBOOKS = ("site", "check", "upgrade", "rotate", "remove", "slurm", "topology")
-LEFT_OUT = ("openportal/", "tests/", "docs/", ".venv/", ".collections/", "bench/", "examples/")
+PLAYBOOKS = ("site", "check", "upgrade", "rotate", "backup", "restore", "migrate", "remove", "slurm", "topology")
+LEFT_OUT = ("openportal/", "tests/", ".venv/", ".collections/", "bench/", "examples/")
 
 
 def run(*words: str | Path, folder: Path, **environment: str) -> str:
@@ -45,6 +45,7 @@ def test_what_is_in_it(installed: Path) -> None:
     assert [name for name in names if name.startswith(LEFT_OUT)] == []
     assert {"playbooks", *(f"ansible/{name}.yml" for name in PLAYBOOKS)} <= set(names)
     assert {"roles/openportal/tasks/main.yml", "plugins/modules/site.py"} <= set(names)
+    assert [name for name in names if name.startswith("docs/")] == ["docs/alerts.yml"]
 
 
 def test_playbooks_run_by_their_full_names(installed: Path) -> None:

@@ -72,16 +72,21 @@ class Site:
         return {line.split("/")[4] for line in text.splitlines()}
 
 
+def bare_site(bed: Bed, inventory: str, bundle: Path, client_wheel: Path) -> Site:
+    """Bare hosts with what a rollout finds there, and the portal's software on that of the portal."""
+    (bed.folder / "dist").mkdir()
+    shutil.copy(bundle, bed.folder / "dist")
+    bed.ssh("node", "mkdir /projects")
+    bed.put("portal", client_wheel, f"/root/{client_wheel.name}")
+    bed.put("portal", DRIVER, "/root/load.py")
+    bed.ssh("portal", "python3 -m venv /opt/client && /opt/client/bin/pip install -q --no-index /root/*.whl")
+    return Site(bed, Controller(bed, INVENTORIES / inventory, {}))
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, bundle: Path, client_wheel: Path) -> Iterator[Site]:
     with Bed(tmp_path_factory.mktemp("bed"), HOSTS) as bed:
-        (bed.folder / "dist").mkdir()
-        shutil.copy(bundle, bed.folder / "dist")
-        bed.ssh("node", "mkdir /projects")
-        bed.put("portal", client_wheel, f"/root/{client_wheel.name}")
-        bed.put("portal", DRIVER, "/root/load.py")
-        bed.ssh("portal", "python3 -m venv /opt/client && /opt/client/bin/pip install -q --no-index /root/*.whl")
-        found = Site(bed, Controller(bed, INVENTORIES / "three.yml", {}))
+        found = bare_site(bed, "three.yml", bundle, client_wheel)
         found.of(OLD).play("ansible/site.yml")
         yield found
 

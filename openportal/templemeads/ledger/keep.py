@@ -4,8 +4,8 @@
     restore    the copy becomes the ledger, with a generation above that of every log it replaces; what was there is
                moved into `before-restore-<n>` beside it
 
-SQLite only: a ledger in PostgreSQL is backed up with the database (`pg_dump`). A backup holds the keys of persons, so
-it has to expire as the data itself does.
+The copy is a SQLite file also of a ledger in PostgreSQL, and can be restored into either (see transfer). It holds the
+keys of persons, so it has to expire as the data itself does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from openportal.errors import LedgerCorrupt, LedgerError
@@ -26,23 +28,14 @@ from openportal.templemeads.ledger.tables import SET_META
 BACKUP_WAIT_SECONDS = 30.0
 
 
-def folder_of(settings: Settings, what: str) -> Path:
-    """The folder of a SQLite ledger. Raises LedgerError for one in PostgreSQL."""
-    if settings.path is None:
-        raise LedgerError(f"this ledger is in PostgreSQL: {what} it with the database, as by pg_dump and pg_restore")
-    return settings.path
-
-
 def backup(settings: Settings, file: Path) -> Report:
     """Copy the ledger into a new file, with its writer at work or not. Raises LedgerError."""
-    source = folder_of(settings, "back up") / FILE_NAME
-    if not source.exists():
-        raise LedgerError(f"there is no ledger in {source.parent}; start the agent once")
     if file.exists():
         raise LedgerError(f"{file} exists: name a new file")
     partial = file.with_name(f"{file.name}.partial")
     try:
-        copy(source, partial)
+        with readable(settings, file.parent) as source:
+            copy(source, partial)
         report = checked(partial)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -52,9 +45,23 @@ def backup(settings: Settings, file: Path) -> Report:
     return report
 
 
+@contextmanager
+def readable(settings: Settings, scratch: Path) -> Iterator[Path]:
+    """The SQLite file of a ledger; of one in PostgreSQL a copy, for as long as the block runs."""
+    if settings.path is None:
+        from openportal.templemeads.ledger.transfer import copy_out  # psycopg is an optional dependency
+
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            yield copy_out(settings, Path(folder))
+        return
+    if not (source := settings.path / FILE_NAME).exists():
+        raise LedgerError(f"there is no ledger in {settings.path}; start the agent once")
+    yield source
+
+
 def copy(source: Path, target: Path) -> None:
     """A copy of a database as one commit left it, durable when this returns."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     with (
         closing(sqlite3.connect(file_uri(source, "ro"), uri=True, timeout=BACKUP_WAIT_SECONDS)) as reading,
         closing(sqlite3.connect(target)) as writing,
@@ -72,21 +79,28 @@ def checked(file: Path) -> Report:
     return report
 
 
-def restore(settings: Settings, file: Path, other: bool = False) -> tuple[int, Path | None]:
-    """Make a backup the ledger; returns the new generation, and where the old log was moved to.
+def restore(settings: Settings, file: Path, other: bool = False) -> tuple[int, Path | str | None]:
+    """Make a backup the ledger; returns the new generation, and the folder or schema where the old log is now.
 
     Raises LedgerLocked while a writer runs, LedgerCorrupt, or LedgerError for a backup of another ledger unless
     `other` allows that.
     """
-    folder = folder_of(settings, "restore")
     checked(file)
+    if settings.path is not None:
+        return restore_folder(settings.path, file, other)
+    from openportal.templemeads.ledger.transfer import copy_in, meta_in  # psycopg is an optional dependency
+
+    new, old = meta_of(file), meta_in(settings)
+    generation = next_generation(file, new, old, other)
+    assert new is not None
+    return generation, copy_in(settings, file, new, generation)
+
+
+def restore_folder(folder: Path, file: Path, other: bool) -> tuple[int, Path | None]:
     prepare_folder(folder)
     lock = WriterLock(folder)
     try:
-        new, old = meta_of(file), meta_of(folder)
-        if old is not None and new is not None and old.ledger_id != new.ledger_id and not other:
-            raise LedgerError(f"{file} is the backup of another ledger ({new.ledger_id}, and here is {old.ledger_id})")
-        generation = 1 + max(meta.generation for meta in (new, old) if meta is not None)
+        generation = next_generation(file, meta_of(file), meta_of(folder), other)
         partial = folder / f"{FILE_NAME}.partial"
         copy(file, partial)
         mark_restored(partial, generation)
@@ -96,6 +110,13 @@ def restore(settings: Settings, file: Path, other: bool = False) -> tuple[int, P
     finally:
         lock.release()
     return generation, aside
+
+
+def next_generation(file: Path, new: Meta | None, old: Meta | None, other: bool) -> int:
+    """The one after that of every log that is replaced. Raises LedgerError for the backup of another ledger."""
+    if old is not None and new is not None and old.ledger_id != new.ledger_id and not other:
+        raise LedgerError(f"{file} is the backup of another ledger ({new.ledger_id}, and here is {old.ledger_id})")
+    return 1 + max(meta.generation for meta in (new, old) if meta is not None)
 
 
 def meta_of(place: Path) -> Meta | None:

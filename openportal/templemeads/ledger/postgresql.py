@@ -37,6 +37,7 @@ WRITER_OPTIONS = (
 )
 APPLICATION_NAME = "openportal ledger pid {pid}"
 SQL_TYPES = {"blob": "bytea", "integer": "bigint", "real": "double precision"}
+SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ"
 ROWS = "SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events"
 COPY = "COPY stored_events (notification_id, originator_id, originator_version, topic, state) FROM STDIN"
 VERSIONS = (
@@ -104,6 +105,10 @@ class PostgreSQLReader:
 
     def __init__(self, settings: Settings) -> None:
         self._read = connect(settings, "default_transaction_read_only = on")
+
+    def begin_snapshot(self) -> None:
+        """What is read from now on is as it was at one moment."""
+        self._read.execute(SNAPSHOT)
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         return self._read.execute(translate(sql), parameters).fetchall()
@@ -222,6 +227,22 @@ class PostgreSQLBackend(PostgreSQLReader):
     def scrub(self) -> None:
         for table in ("subjects", "checkpoints"):
             self._write.execute(pgsql.SQL("VACUUM {}").format(pgsql.Identifier(table)))
+
+    def drop_schema(self, schema: str) -> None:
+        self._write.execute(pgsql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(pgsql.Identifier(schema)))
+
+    def replace_schema(self, schema: str, by: str, aside: str | None) -> None:
+        """Give one schema the name of another, which is renamed, or dropped if it gets no name."""
+        with self._write.transaction():
+            if aside is None:
+                self.drop_schema(schema)
+            else:
+                self._rename(schema, aside)
+            self._rename(by, schema)
+
+    def _rename(self, schema: str, to: str) -> None:
+        both = (pgsql.Identifier(schema), pgsql.Identifier(to))
+        self._write.execute(pgsql.SQL("ALTER SCHEMA {} RENAME TO {}").format(*both))
 
     def free_bytes(self) -> int | None:
         return None

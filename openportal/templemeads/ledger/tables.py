@@ -24,6 +24,14 @@ TABLES = (
     " last {integer} NOT NULL, digest_before TEXT NOT NULL, digest_after TEXT NOT NULL, sealed_at {real} NOT NULL)",
     "CREATE TABLE IF NOT EXISTS pruned (id TEXT PRIMARY KEY, version {integer} NOT NULL)",
 )
+COLUMNS = {
+    "ledger": ("key", "value"),
+    "streams": ("id", "name"),
+    "subjects": ("number", "name", "key"),
+    "checkpoints": ("position", "unit", "digest", "at", "state"),
+    "segments": ("number", "first", "last", "digest_before", "digest_after", "sealed_at"),
+    "pruned": ("id", "version"),
+}
 
 SET_META = "INSERT INTO ledger (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 GET_META = "SELECT key, value FROM ledger"

@@ -24,6 +24,7 @@ SLURM = (
     "slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurmrestd", "slurm-wlm-mysql-plugin", "slurm-wlm-jwt-plugin",
     "munge", "mariadb-server",
 )  # fmt: skip
+KEEPING = ("postgresql", "nftables", "prometheus")
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client"}
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
@@ -31,7 +32,10 @@ MASKED = (
 )  # fmt: skip
 SSHD = "UseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
 STAMP = ".made"
-SERVICES = ("munge", "slurmctld", "slurmd", "slurmdbd", "slurmrestd", "mariadb")
+SERVICES = (
+    "munge", "slurmctld", "slurmd", "slurmdbd", "slurmrestd", "mariadb", "postgresql", "nftables", "prometheus",
+    "prometheus-node-exporter",
+)  # fmt: skip
 
 
 def cache_folder() -> Path:
@@ -71,6 +75,8 @@ class Root:
 
 DEBIAN = Root("bookworm")
 WITH_SLURM = Root("trixie", SLURM)  # 24.11; that of bookworm answers no REST call that counts
+
+WITH_KEEPING = Root("bookworm", KEEPING)  # a database, a packet filter, and what watches
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:

@@ -99,11 +99,3 @@ async def test_a_damaged_ledger_is_not_backed_up_over_a_name_and_is_replaced_by_
     assert heads(settings)[1] == 8
     (tmp_path / "ledger" / "ledger.sqlite").write_bytes(b"no database" * 1000)
     assert restore(settings, tmp_path / "copy")[0] == 2
-
-
-def test_a_ledger_in_postgresql_is_left_to_its_database(tmp_path: Path) -> None:
-    settings = Settings(url="postgresql://nowhere/x")
-    with pytest.raises(LedgerError, match="pg_dump"):
-        backup(settings, tmp_path / "copy")
-    with pytest.raises(LedgerError, match="pg_restore"):
-        restore(settings, tmp_path / "copy")
