@@ -38,12 +38,6 @@ MAPPING = "rested.brics:brics.rested"
 ALICE = "alice.rested.brics:alice:brics.rested"
 
 
-@pytest.fixture(params=[pytest.param("slurm_24", marks=pytest.mark.smoke), "slurm_22"])
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
-
-
 @pytest.fixture
 async def leaf(cluster: Cluster, tmp_path: Path) -> AsyncIterator[SlurmScheduler]:
     beside = slurm_extras(cluster) if cluster.version < "23" else {"slurm-default-node": DEFAULT_NODE}

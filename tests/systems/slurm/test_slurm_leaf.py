@@ -35,15 +35,6 @@ SHORT_SECONDS = "2"
 LIMITED = "billing=96000,cpu=38400,gres/gpu=2400,mem=75000G"
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param("slurm_24", marks=pytest.mark.smoke), "slurm_22"],
-)
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
-
-
 def leaf_of(cluster: Cluster, limits: dict[str, int] | None = None, **more: str) -> SlurmScheduler:
     """A leaf whose ledger tells of these limits, by mapping."""
     settings = Settings.of(slurm_extras(cluster, **{"account-wait": "1", **more}))
