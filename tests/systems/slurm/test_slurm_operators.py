@@ -29,8 +29,15 @@ RESERVATION = "Workshop"
 
 @pytest.fixture(scope="module")
 def facility(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
-    """With a job in a reservation, and one that was requeued by hand while it ran and then cancelled."""
-    with running(tmp_path_factory.mktemp("facility"), cluster) as facility:
+    """With a job in a reservation, and one that was requeued by hand while it ran and then cancelled.
+
+    JSON of 22.05 does not name reservations, so its sacct is one word, which is asked for text.
+    """
+    sacct = tmp_path_factory.mktemp("tools") / "sacct"
+    sacct.write_text(f'#!/bin/sh\nexec {cluster.prefix} sacct "$@"\n')
+    sacct.chmod(0o755)
+    more = {"sacct": str(sacct)} if cluster.version < "23" else {}
+    with running(tmp_path_factory.mktemp("facility"), cluster, **more) as facility:
         ask(facility, "add_project shop.brics", "add_user dee.shop.brics")
         user = "dee.shop"
         cluster.shell(

@@ -39,6 +39,10 @@ async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tu
     return cast("tuple[T, U]", tuple(found))
 
 
+async def _nothing() -> None:
+    """What is decided and needs no call."""
+
+
 class Visible(Protocol):
     """Tells whether the scheduler's machine knows a login name."""
 
@@ -115,10 +119,13 @@ class Accounts:
         await self.act(run, plan.cancel_pending(target.account, queue))
         running = [job.job_id for job in queue if job.state != plan.PENDING]
         if running:
-            log.warning(
-                "Left to end in account %s%s: %s", target.account, f" of {user}" if user else "",
-                plan.shown_jobs(running),
-            )  # fmt: skip
+            await self._tell_left(run, f"{target.account}{f' of {user}' if user else ''}: {plan.shown_jobs(running)}")
+
+    async def _tell_left(self, run: Run, which: str) -> None:
+        """The answer of a removal has no room for it. So it is in the audit trail, in the log, and told on the way."""
+        log.warning("Left to end in account %s", which)
+        run.progress(f"left to end in account {which}")
+        await run.effect(plan.LEAVE_RUNNING, which, _nothing)
 
     async def act(self, run: Run, changes: Sequence[Change]) -> bool:
         """Make the changes, each between its intent and what was observed; whether there were any."""
