@@ -27,7 +27,7 @@ from openportal.agents.scheduler.slurm import sacct
 from openportal.agents.scheduler.slurm.limits import MINUTES_MAX
 from openportal.agents.scheduler.slurm.records import JobRecords, read_json, read_text
 from openportal.agents.scheduler.slurm.settings import Settings
-from openportal.agents.scheduler.slurm.together import Together
+from openportal.agents.scheduler.slurm.together import NAMES_PER_CALL_MAX, Together
 from openportal.agents.scheduler.slurm.transport import (
     Account,
     Association,
@@ -43,7 +43,6 @@ OUTPUT_MAX_BYTES: Final = 256 * 1024 * 1024
 CHUNK_BYTES: Final = 256 * 1024
 OUTPUT_SHOWN_CHARACTERS: Final = 300
 JOBS_PER_CALL_MAX: Final = 500
-NAMES_PER_CALL_MAX: Final = 50
 ABSENT_EXIT_CODE: Final = 2
 OUR_PREFIX: Final = "OPENPORTAL_"
 UNREACHABLE: Final = (
@@ -130,13 +129,14 @@ class Commands:
         return await self._visible.ask(None, user) if self._commands["getent"] else True
 
     async def _visible_of(self, _: None, users: Sequence[str]) -> Mapping[str, bool]:
+        """Each by itself only where some are not shown: a directory may show a user by another form of the name."""
         code, output, errors = await self._finish("getent", ("passwd", "--", *users))
         if code not in (0, ABSENT_EXIT_CODE):
             raise _failure("getent", code, output + errors)
-        if len(users) == 1:  # found by another name, or in other case, is found
-            return {users[0]: not code}
-        known = {line.partition(":")[0] for line in output.splitlines()}
-        return {user: user in known for user in users}
+        if not code or len(users) == 1:
+            return dict.fromkeys(users, not code)
+        shown = {line.partition(":")[0] for line in output.splitlines()}
+        return {user: user in shown or (await self._visible_of(None, (user,)))[user] for user in users}
 
     # --- changes -----------------------------------------------------------------------------------------------------
 

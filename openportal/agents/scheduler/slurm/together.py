@@ -21,6 +21,8 @@ from typing import Final, Generic, TypeVar
 from openportal.errors import Unavailable
 
 LANES: Final = 2
+NAMES_PER_CALL_MAX: Final = 50
+"""Of accounts or users in one call."""
 
 G = TypeVar("G", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
