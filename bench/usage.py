@@ -151,9 +151,9 @@ async def measure(cluster: Cluster, arguments: argparse.Namespace, folder: Path)
         before = cpu(cluster)
         seconds, found, size = await ask(reports, arguments.projects, days)
         used = {who: spent - before[who] for who, spent in cpu(cluster).items()}
+        check(cluster, found, days)
         shares = ", ".join(f"{who} {spent:.2f} s" for who, spent in used.items())
         print(f"{name}: {seconds:.2f} s, {size / 1e6:.1f} MB of documents; CPU {sum(used.values()):.2f} s: {shares}")
-        check(cluster, found, days)
     await source.close()
 
 
