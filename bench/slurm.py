@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -21,7 +22,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import uvloop
-from chain import Connection, Tally, one_job
+from chain import Connection, Tally, cpu_seconds, one_job
 
 from openportal.agents.scheduler.slurm.agent import SlurmScheduler
 from openportal.agents.scheduler.slurm.commands import Commands
@@ -33,6 +34,7 @@ from tests.systems.slurm.cluster import Cluster
 from tests.systems.slurm.roots import SUITES, slurm_root
 
 ONE_AT_A_TIME = 50
+TURN = 10
 TOGETHER = 1_000
 FLIGHT = 32
 PROJECTS = 50
@@ -62,14 +64,14 @@ def extras(cluster: Cluster) -> dict[str, str]:
     return {"slurm-default-node": NODE_EXAMPLE, "slurm-cluster": "testcl", "sandbox": "", "getent": "", **tools}
 
 
-async def alone(cluster: Cluster, jobs: int) -> list[float]:
-    """Milliseconds of each add_local_user on the leaf alone."""
+async def alone(cluster: Cluster, first: int, jobs: int) -> list[float]:
+    """Milliseconds of each add_local_user on the leaf alone, of users with numbers from `first` on."""
     settings = Settings.of(extras(cluster))
     commands = Commands(settings)
     leaf = SlurmScheduler(commands, commands, settings, ZoneInfo("UTC"), list, time.time)
     handler = leaf.handlers()[op.AddLocalUser]
     found = []
-    for number in range(jobs + 1):
+    for number in (0, *range(first + 1, first + jobs + 1)):
         mapping = UserMapping.parse(f"a{number}.alone.brics:a{number}.alone:brics.alone")
         begin = time.perf_counter()
         await handler(Run(), op.AddLocalUser(mapping))  # type: ignore[misc]
@@ -94,13 +96,32 @@ async def in_the_chain(facility: Facility, names: list[str], flight: int) -> Tal
     return tally
 
 
-async def measure(cluster: Cluster, facility: Facility, together: int) -> None:
-    direct = await alone(cluster, ONE_AT_A_TIME)
+def agents_cpu(facility: Facility) -> float:
+    """CPU seconds of all agents so far, without the commands that they run."""
+    return sum(cpu_seconds(process.pid) for process in facility.processes.values())
+
+
+async def in_turns(cluster: Cluster, facility: Facility) -> None:
+    """The leaf alone and the whole chain, a few jobs of each in turn, so that both meet the same machine."""
     await in_the_chain(facility, ["first.one.brics"], 1)
-    tally = await in_the_chain(facility, [f"b{number}.one.brics" for number in range(ONE_AT_A_TIME)], 1)
-    own, all_in_all = statistics.median(direct), tally.quantile(0.5)
-    print(f"Slurm {cluster.version}, one at a time, p50 of {ONE_AT_A_TIME}:")
-    print(f"  the leaf alone {own:.0f} ms, the whole chain {all_in_all:.0f} ms: {all_in_all - own:.0f} ms above")
+    direct: list[float] = []
+    chained: list[float] = []
+    cpu = 0.0
+    for number in range(0, ONE_AT_A_TIME, TURN):
+        direct += await alone(cluster, number, TURN)
+        before = agents_cpu(facility)
+        names = [f"b{one}.one.brics" for one in range(number, number + TURN)]
+        chained += (await in_the_chain(facility, names, 1)).latencies
+        cpu += agents_cpu(facility) - before
+    own, all_in_all = statistics.median(direct), statistics.median(chained) * 1e3
+    print(f"Slurm {cluster.version}, one at a time, p50 of {ONE_AT_A_TIME}, load {os.getloadavg()[0]:.0f}:")
+    print(f"  the leaf alone {own:.0f} ms, the whole chain {all_in_all:.0f} ms: {all_in_all - own:.0f} ms above, ")
+    print(f"  {all_in_all / own:.2f} times it; {cpu / ONE_AT_A_TIME * 1e3:.1f} ms CPU a job in all seven agents")
+
+
+async def measure(cluster: Cluster, facility: Facility, together: int) -> None:
+    await in_turns(cluster, facility)
+    before = agents_cpu(facility)
     begin = time.perf_counter()
     users = [f"c{number}.p{number % PROJECTS}.brics" for number in range(together)]
     tally = await in_the_chain(facility, users, FLIGHT)
@@ -108,6 +129,7 @@ async def measure(cluster: Cluster, facility: Facility, together: int) -> None:
     print(
         f"{together} in one go, {FLIGHT} in flight, {PROJECTS} new projects: {took:.1f} s, {together / took:.1f} jobs/s"
     )
+    print(f"  {(agents_cpu(facility) - before) / together * 1e3:.1f} ms CPU a job in all seven agents")
     print(f"  p50 {tally.quantile(0.5):.0f} ms, p99 {tally.quantile(0.99):.0f} ms")
 
 

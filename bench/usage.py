@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import resource
 import shlex
 import tempfile
 import time
@@ -124,6 +126,19 @@ def check(cluster: Cluster, found: Sequence[ProjectUsageReport], days: DateRange
         assert found[number].is_complete
 
 
+def cpu_of(cluster: Cluster, daemon: str) -> float:
+    """CPU seconds of a daemon so far."""
+    fields = cluster.shell(f"cat /proc/{cluster.pids(daemon)[0]}/stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu(cluster: Cluster) -> dict[str, float]:
+    """CPU seconds so far of everything that has a part in a report."""
+    tools = resource.getrusage(resource.RUSAGE_CHILDREN)
+    daemons = {daemon: cpu_of(cluster, daemon) for daemon in ("slurmdbd", "mariadbd")}
+    return {"our own": time.process_time(), "the tools": tools.ru_utime + tools.ru_stime, **daemons}
+
+
 async def measure(cluster: Cluster, arguments: argparse.Namespace, folder: Path) -> None:
     days = DateRange(FIRST, FIRST + timedelta(days=arguments.days - 1))
     source = slurm_by(arguments.way, cluster, folder)
@@ -133,11 +148,12 @@ async def measure(cluster: Cluster, arguments: argparse.Namespace, folder: Path)
           f"{arguments.jobs} jobs = {jobs} jobs")  # fmt: skip
     reports = UsageReports(source, NAME, rules, time.time)
     for name in ("cold", "warm"):
-        before = time.process_time()
+        before = cpu(cluster)
         seconds, found, size = await ask(reports, arguments.projects, days)
-        own = time.process_time() - before
-        print(f"{name}: {seconds:.2f} s, of which our own CPU {own:.2f} s; {size / 1e6:.1f} MB of documents")
+        used = {who: spent - before[who] for who, spent in cpu(cluster).items()}
         check(cluster, found, days)
+        shares = ", ".join(f"{who} {spent:.2f} s" for who, spent in used.items())
+        print(f"{name}: {seconds:.2f} s, {size / 1e6:.1f} MB of documents; CPU {sum(used.values()):.2f} s: {shares}")
     await source.close()
 
 

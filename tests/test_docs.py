@@ -461,7 +461,7 @@ async def measured(folder: Path) -> list[Metric]:
     agent.core.board("aip1@default")
     control.clocks.answered("aip1@default", control.own_health(), agent.clock(), agent.clock())
     agent.links.stats.rejected["FrameError"] = agent.links.stats.refused["HandshakeError"] = 1
-    agent.links.stats.alarms["aip1@default", "takeover"] = 1
+    agent.links.stats.alarms["aip1@default", "takeover"] = agent.effects["create account", "done"] = 1
     found = list(Collector(agent, control).collect())
     await agent.stop()
     return found

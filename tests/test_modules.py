@@ -32,6 +32,7 @@ ELSEWHERE = {
     "agents/scheduler/slurm/reports.py": "test_slurm_reports.py",
     "agents/scheduler/slurm/zones.py": "test_slurm_zones.py",
     "agents/scheduler/slurm/sacct.py": "test_slurm_sacct.py",
+    "agents/scheduler/slurm/together.py": "test_slurm_together.py",
     "agents/scheduler/slurm/token.py": "test_slurm_token.py",
     "agents/scheduler/slurm/rest.py": "test_slurm_rest.py",
     "agents/scheduler/slurm/rest_answers.py": "test_slurm_rest_answers.py",

@@ -14,6 +14,7 @@ import asyncio
 import inspect
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -85,6 +86,7 @@ class Agent:
         self.links = connect(self)
         self.control: Control | None = None
         self.declared: Mapping[str, str] = {}  # peer -> the agent type that our configuration gives it
+        self.effects: Counter[tuple[str, str]] = Counter()  # (action, `done` or `failed`), since the start
         self.failed: asyncio.Future[str] | None = None
         self._handlers = handlers
         self._settings = ledger
@@ -470,8 +472,10 @@ class Working:
         try:
             value = await call()
         except Exception as error:
+            agent.effects[action, "failed"] += 1
             agent.core.observe(self._peer, self._id, number, str(error) or type(error).__name__, agent.clock())
             raise
+        agent.effects[action, "done"] += 1
         agent.core.observe(self._peer, self._id, number, None, agent.clock())
         return value
 

@@ -89,6 +89,8 @@ class Collector:
         yield counters("jobs_ended", "Jobs that ended, each once.", ("outcome",), ended)
         yield counter("jobs_slow", "Jobs that took more than a second.", totals.slow)
         yield counter("jobs_quarantined", "Jobs given up because they took the agent down.", totals.quarantined)
+        effects = self._agent.effects
+        yield counters("effects", "What a leaf did to its system, by what came of it.", ("action", "outcome"), effects)
         edges = [*map(str, DURATION_BUCKETS_SECONDS), "+Inf"]
         buckets = list(zip(edges, accumulate(totals.times.buckets), strict=True))
         text = "From our taking a job to its end."

@@ -152,6 +152,7 @@ async def test_an_effect_waits_until_its_intent_is_on_the_disk(pair: Pair) -> No
     await pair.ask(CHANGE)
     assert found == [["demo.brics"]]
     assert [event.ok for event in pair.log("pong") if isinstance(event, Observed)] == [True]
+    assert pair.agents["pong"].effects == {("add project", "done"): 1}
 
 
 async def test_what_went_wrong_is_recorded_and_told(pair: Pair) -> None:
@@ -169,6 +170,7 @@ async def test_what_went_wrong_is_recorded_and_told(pair: Pair) -> None:
     assert (job.error_kind, "the disk is on fire" in (job.result or "")) == ("run", True)
     [observed] = [event for event in pair.log("pong") if isinstance(event, Observed)]
     assert (observed.ok, observed.detail) == (False, "the disk is on fire")
+    assert pair.agents["pong"].effects == {("add project", "failed"): 1}
     assert (await pair.ask(LOOK)).error == {"kind": "invalid", "message": "not this one"}
 
 

@@ -87,11 +87,13 @@ async def test_scrape(agent: Agent, metrics: Metrics) -> None:
     put(agent, 2, "aip1.clusters get_users p.brics")
     await agent.committed()
     agent.links.stats.rejected["ReplayError"] += 2
+    agent.effects["create account", "done"] += 3
     status, body = await ask(metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == b"HTTP/1.1 200 OK"
     found = samples(body)
     assert found["openportal_build_info", "clusters", version("openportal-agents"), "Platform", "0.94.0"] == 1
     assert found["openportal_jobs_ended_total", "failed"] == 1
+    assert found["openportal_effects_total", "create account", "done"] == 3
     assert found["openportal_open_jobs", "inbound", "aip1@default"] == 1
     assert found["openportal_open_jobs", "outbound", "shared@default"] == 1
     assert found["openportal_link_up", "aip1@default"] == 0

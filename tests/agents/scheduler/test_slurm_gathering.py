@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import pytest
-
-from openportal.agents.scheduler.slurm.gathering import ACCOUNTS_MAX, LANES, Gathering
+from openportal.agents.scheduler.slurm.gathering import ACCOUNTS_MAX, Gathering
 from openportal.agents.scheduler.slurm.records import JobRecords
 from openportal.agents.scheduler.slurm.transport import JobQuery
 from openportal.agents.scheduler.slurm.windows import Window
@@ -16,7 +14,7 @@ from tests.agents.scheduler.accounting import record
 from tests.agents.scheduler.sources import Accounts
 
 QUERY = JobQuery(Window(0, 5000), "c", (), "p")
-MANY = 130
+MANY = 330
 
 
 class Slow(Accounts):
@@ -50,14 +48,17 @@ async def asked(gathering: Gathering, queries: list[JobQuery]) -> list[asyncio.T
     return tasks
 
 
-async def test_what_comes_while_others_are_asked_for_goes_together() -> None:
+async def test_what_comes_at_once_and_what_comes_meanwhile_goes_together() -> None:
     source = Slow(records(MANY))
-    tasks = await asked(Gathering(source), [of(name(number)) for number in range(MANY)])
-    assert [query.accounts for query in source.asked] == [(name(number),) for number in range(LANES)]
+    gathering = Gathering(source)
+    tasks = await asked(gathering, [of(name(number)) for number in range(3)])
+    tasks += await asked(gathering, [of(name(3))])
+    tasks += await asked(gathering, [of(name(number)) for number in range(4, MANY)])
+    assert [len(query.accounts) for query in source.asked] == [3, 1]
     source.let_go.set()
     found = await asyncio.gather(*tasks)
     assert [[job.account for job in one.jobs] for one in found] == [[name(number)] for number in range(MANY)]
-    assert [len(query.accounts) for query in source.asked] == [1, 1, ACCOUNTS_MAX, ACCOUNTS_MAX, 28]
+    assert [len(query.accounts) for query in source.asked] == [3, 1, ACCOUNTS_MAX, MANY - 4 - ACCOUNTS_MAX]
     assert {replace(query, accounts=()) for query in source.asked} == {QUERY}
 
 
@@ -84,7 +85,7 @@ async def test_an_error_is_that_of_all_who_asked_and_the_next_are_asked_again() 
     gathering = Gathering(source)
     tasks = await asked(gathering, [of(name(number)) for number in range(5)])
     found = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(one) for one in found] == [JobRecords] * LANES + [Unavailable] * 3
+    assert [type(one) for one in found] == [Unavailable] * 5
     assert len((await gathering.jobs(of("a3"))).jobs) == 1
 
 
@@ -104,6 +105,7 @@ async def test_a_record_that_cannot_be_read_is_laid_to_the_one_whose_it_is() -> 
 async def test_who_gives_up_does_not_take_the_others_along() -> None:
     source = Slow(records(4))
     tasks = await asked(Gathering(source), [of(name(number)) for number in range(4)])
+    assert len(source.asked) == 1
     for given_up in (tasks[0], tasks[3]):
         given_up.cancel()
     source.let_go.set()
@@ -116,12 +118,3 @@ async def test_several_accounts_and_all_of_them_are_asked_for_as_they_are() -> N
     for query in (QUERY, replace(QUERY, accounts=("a1", "a2"))):
         assert len((await Gathering(source).jobs(query)).jobs) == (len(query.accounts) or 5)
         assert source.asked[-1] == query
-
-
-@pytest.mark.parametrize("count", [1, MANY])
-async def test_nobody_waits_for_others_to_come(count: int) -> None:
-    source = Slow(records(count))
-    tasks = await asked(Gathering(source), [of(name(number)) for number in range(count)])
-    assert len(source.asked) == min(count, LANES)
-    source.let_go.set()
-    await asyncio.gather(*tasks)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openportal.agents.scheduler.slurm.attempts import RequeuePolicy
-from openportal.agents.scheduler.slurm.reading import FAILURES_MAX, SPAN_DAYS, DayRecords, Reader, spans
+from openportal.agents.scheduler.slurm.reading import FAILURES_MAX, SPAN_DAYS, SPANS_AHEAD, DayRecords, Reader, spans
 from openportal.agents.scheduler.slurm.records import JobRecord
 from openportal.agents.scheduler.slurm.transport import JobQuery
 from openportal.agents.scheduler.slurm.usage import report
@@ -86,7 +86,7 @@ async def test_when_nothing_can_be_read_the_error_is_raised_and_nobody_storms() 
     source = Accounts([], lambda query: True)
     with pytest.raises(Unavailable, match="slurmdbd does not answer"):
         await read(source)
-    assert len(source.asked) == FAILURES_MAX
+    assert len(source.asked) == FAILURES_MAX + SPANS_AHEAD - 1
 
 
 async def test_today_is_asked_for_and_tomorrow_is_not() -> None:

@@ -196,7 +196,7 @@ def test_a_time_that_is_not_there(told: str) -> None:
         (TEXT.replace("|130|", "|2026-11-24T05:00:00|"), "SLURM_TIME_FORMAT"),
         (TEXT.replace("7|", "7_[1-5]|"), "invalid literal"),
         (TEXT.replace("2000M", "lots"), "no amount of memory"),
-        (TEXT + "|more", "zip"),
+        (TEXT + "|more", "15 columns and not 14"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(line: str, why: str) -> None:

@@ -25,3 +25,10 @@ def slurm_24(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def slurm_22(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Slurm 22.05, of Debian 12."""
     yield from _running(tmp_path_factory, "22.05")
+
+
+@pytest.fixture(scope="module", params=[pytest.param("slurm_24", marks=pytest.mark.smoke), "slurm_22"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Each version in turn; the newer one also in short runs."""
+    found: Cluster = request.getfixturevalue(request.param)
+    return found

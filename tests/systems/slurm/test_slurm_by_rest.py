@@ -38,12 +38,6 @@ MAPPING = "rested.brics:brics.rested"
 ALICE = "alice.rested.brics:alice:brics.rested"
 
 
-@pytest.fixture(params=[pytest.param("slurm_24", marks=pytest.mark.smoke), "slurm_22"])
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
-
-
 @pytest.fixture
 async def leaf(cluster: Cluster, tmp_path: Path) -> AsyncIterator[SlurmScheduler]:
     beside = slurm_extras(cluster) if cluster.version < "23" else {"slurm-default-node": DEFAULT_NODE}
@@ -79,6 +73,16 @@ async def test_the_flow_of_an_account(cluster: Cluster, leaf: SlurmScheduler) ->
     await answer(leaf, f"remove_local_user {ALICE}")
     assert state_of(cluster, waits) == "CANCELLED"
     assert await answer(leaf, f"is_local_user_removed {ALICE}") is True
+
+
+async def test_users_that_come_at_once_are_all_there(cluster: Cluster, leaf: SlurmScheduler) -> None:
+    users = [f"throng{number}" for number in range(8)]
+    cluster.shell("; ".join(f"useradd -M {user}" for user in users))
+    await answer(leaf, "add_local_project throng.brics:brics.throng")
+    texts = [f"add_local_user {user}.throng.brics:{user}:brics.throng" for user in users]
+    await asyncio.gather(*(answer(leaf, text) for text in texts))
+    assert [row[1] for row in associations(cluster, "brics.throng")] == ["", *users]
+    assert [await effects_of(leaf, text) for text in texts] == [[]] * len(texts)
 
 
 async def test_what_is_not_ours_is_left(cluster: Cluster, leaf: SlurmScheduler) -> None:

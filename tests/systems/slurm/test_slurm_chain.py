@@ -30,15 +30,6 @@ from tests.systems.slurm.site import (
 pytestmark = [pytest.mark.systems, pytest.mark.processes]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param("slurm_24", marks=pytest.mark.smoke), "slurm_22"],
-)
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
-
-
 @pytest.fixture(scope="module")
 def facility(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
     with running(tmp_path_factory.mktemp("facility"), cluster) as facility:

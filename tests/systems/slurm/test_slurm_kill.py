@@ -65,16 +65,16 @@ class Trap:
 
 
 @pytest.fixture
-def trap(slurm_24: Cluster, tmp_path: Path) -> Iterator[Trap]:
+def trap(cluster: Cluster, tmp_path: Path) -> Iterator[Trap]:
     armed = tmp_path / "armed"
     tools = {}
     for tool in ("sacctmgr", "scancel"):
         program = tmp_path / tool
-        program.write_text(WRAPPER.format(real=f"{slurm_24.prefix} {tool}", armed=armed))
+        program.write_text(WRAPPER.format(real=f"{cluster.prefix} {tool}", armed=armed))
         program.chmod(0o755)
         tools[tool] = str(program)
-    rest = {tool: f"{slurm_24.prefix} {tool}" for tool in ("squeue", "getent")}
-    with running(tmp_path / "facility", slurm_24, **tools, **rest) as facility:
+    rest = {tool: f"{cluster.prefix} {tool}" for tool in ("squeue", "getent")}
+    with running(tmp_path / "facility", cluster, **tools, **rest) as facility:
         yield Trap(facility, armed)
 
 
@@ -87,20 +87,19 @@ def effects(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.smoke
-def test_what_was_done_before_the_kill_is_done_once(slurm_24: Cluster, trap: Trap) -> None:
+def test_what_was_done_before_the_kill_is_done_once(cluster: Cluster, trap: Trap) -> None:
     facility = trap.facility
     trap.spring("create account", "add_project kill.brics")
-    assert associations(slurm_24, "brics.kill") == [["brics.kill", "", "root", ""]]
+    assert associations(cluster, "brics.kill") == [["brics.kill", "", "root", ""]]
     trap.spring("add user to account", "add_user gwen.kill.brics")
-    assert [user for _, user, _, _ in associations(slurm_24, "brics.kill")] == ["", "gwen.kill"]
+    assert [user for _, user, _, _ in associations(cluster, "brics.kill")] == ["", "gwen.kill"]
     assert trap.spring("set limit", "set_limit kill.brics 10 hours") == "10.000 hours"
-    assert associations(slurm_24, "brics.kill")[0][3] == "billing=96000,cpu=38400,gres/gpu=2400,mem=75000G"
+    assert associations(cluster, "brics.kill")[0][3] == "billing=96000,cpu=38400,gres/gpu=2400,mem=75000G"
     assert ask(facility, "get_limit kill.brics") == {"get_limit kill.brics": "10.000 hours"}
 
-    waits = submit(slurm_24, "gwen.kill", "--begin=now+1hour")
+    waits = submit(cluster, "gwen.kill", "--begin=now+1hour")
     trap.spring("cancel pending jobs", "remove_user gwen.kill.brics")
-    assert state_of(slurm_24, waits) == "CANCELLED"
+    assert state_of(cluster, waits) == "CANCELLED"
 
     facility.stop()
     told = effects(facility.ledger("slurm"))

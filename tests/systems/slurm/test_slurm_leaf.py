@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -33,15 +34,6 @@ pytestmark = pytest.mark.systems
 
 SHORT_SECONDS = "2"
 LIMITED = "billing=96000,cpu=38400,gres/gpu=2400,mem=75000G"
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param("slurm_24", marks=pytest.mark.smoke), "slurm_22"],
-)
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
 
 
 def leaf_of(cluster: Cluster, limits: dict[str, int] | None = None, **more: str) -> SlurmScheduler:
@@ -143,6 +135,35 @@ async def test_what_was_never_added_is_removed(cluster: Cluster) -> None:
     assert [await effects_of(leaf, text) for text in texts] == [[], []]
     checks = ("is_local_project_removed zero.brics:zero", "is_local_project_added zero.brics:zero")
     assert await done(leaf, *checks) == [True, False]
+
+
+async def test_jobs_that_run_are_left_and_named(cluster: Cluster) -> None:
+    """In the audit trail, and to whoever asked."""
+    leaf = leaf_of(cluster)
+    await answer(leaf, "add_local_user bob.runs.brics:bob:brics.runs")
+    job = submit(cluster, "bob", "-A", "brics.runs", "-t", "5", command="sleep 600")
+    wait_for(cluster, job, "RUNNING")
+    run = MemoryRun()
+    await answer(leaf, "remove_local_user bob.runs.brics:bob:brics.runs", run)
+    assert run.effects == [("leave running jobs", f"brics.runs of bob: {job}")]
+    assert run.told == [f"left to end in account brics.runs of bob: {job}"]
+    assert state_of(cluster, job) == "RUNNING"
+    cluster.shell(f"scancel {job}")
+
+
+async def test_users_that_come_at_once_are_each_told_of_their_own(cluster: Cluster) -> None:
+    """They go to Slurm together; one whom the machine does not know keeps nobody else out."""
+    leaf = leaf_of(cluster)
+    users = [f"many{number}" for number in range(12)]
+    cluster.shell("; ".join(f"useradd -M {user}" for user in users))
+    await answer(leaf, "add_local_project many.brics:brics.many")
+    texts = [f"add_local_user {user}.many.brics:{user}:brics.many" for user in [*users, "stranger"]]
+    found = await asyncio.gather(*(effects_of(leaf, text) for text in texts), return_exceptions=True)
+    added = [[("add user to account", f"{user} in brics.many on testcl")] for user in users]
+    assert found[:-1] == added
+    assert isinstance(found[-1], Unavailable)
+    assert [row[1] for row in associations(cluster, "brics.many")] == ["", *sorted(users)]
+    assert all(await done(leaf, *(text.replace("add_local_user", "is_local_user_added") for text in texts[:-1])))
 
 
 async def test_an_association_waits_for_the_account_of_the_machine(

@@ -19,16 +19,16 @@ from tests.systems.slurm.cluster import Cluster
 from tests.systems.slurm.roots import slurm_root
 from tests.systems.slurm.site import ask, associations, running
 
-pytestmark = [pytest.mark.systems, pytest.mark.processes, pytest.mark.smoke]
+pytestmark = [pytest.mark.systems, pytest.mark.processes]
 
-VERSION = "24.11"
 RUN_MAX_SECONDS = 120
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=[pytest.param("24.11", marks=pytest.mark.smoke), "22.05"])
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One of its own: what others made would be foreign here."""
-    with Cluster(tmp_path_factory.mktemp("slurm-own"), slurm_root(VERSION), VERSION) as cluster:
+    version: str = request.param
+    with Cluster(tmp_path_factory.mktemp("slurm-own"), slurm_root(version), version) as cluster:
         yield cluster
 
 

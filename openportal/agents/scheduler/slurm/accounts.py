@@ -17,11 +17,12 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from openportal.agents.scheduler.slurm import plan
 from openportal.agents.scheduler.slurm.plan import Change, Found, Target
 from openportal.agents.scheduler.slurm.settings import Settings
-from openportal.agents.scheduler.slurm.transport import Slurm
+from openportal.agents.scheduler.slurm.transport import Slurm, User
 from openportal.errors import RunError, Unavailable
 from openportal.grammar.identifiers import ProjectMapping, UserMapping
 from openportal.templemeads.handlers import Run
 
+VISIBLE_FIRST_POLL_SECONDS: Final = 0.1
 VISIBLE_POLL_SECONDS: Final = 1.0
 
 T = TypeVar("T")
@@ -37,6 +38,10 @@ async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tu
         if isinstance(value, BaseException):
             raise value
     return cast("tuple[T, U]", tuple(found))
+
+
+async def _nothing() -> None:
+    """What is decided and needs no call."""
 
 
 class Visible(Protocol):
@@ -76,12 +81,15 @@ class Accounts:
         )
         return Found(account, associations)
 
+    async def user(self, mapping: UserMapping) -> User | None:
+        return await self._slurm.user(plan.user_name(mapping.local_user))
+
     async def is_added(self, target: Target) -> bool:
         found = await self.find(target)
         return plan.is_managed(found.account) and found.own is not None
 
     async def is_user_added(self, target: Target, mapping: UserMapping) -> bool:
-        there, user = await both(self.is_added(target), self._slurm.user(plan.user_name(mapping.local_user)))
+        there, user = await both(self.is_added(target), self.user(mapping))
         return there and plan.is_user_added(target, user)
 
     async def has_pending(self, target: Target, user: str = "") -> bool:
@@ -99,14 +107,13 @@ class Accounts:
         if await self.act(run, plan.make_account(target, await self.find(target))):
             self._require_none(plan.make_account(target, await self.find(target)))
 
-    async def add_user(self, run: Run, target: Target, mapping: UserMapping) -> None:
-        """A user in the account of a project, which is there."""
-        name = plan.user_name(mapping.local_user)
-        changes = plan.add_user(target, mapping, await self._slurm.user(name))
+    async def add_user(self, run: Run, target: Target, mapping: UserMapping, user: User | None) -> None:
+        """A user, who was found so, in the account of a project, which is there."""
+        changes = plan.add_user(target, mapping, user)
         if changes:
-            await self._until_visible(run, name)
+            await self._until_visible(run, plan.user_name(mapping.local_user))
         if await self.act(run, changes):
-            self._require_none(plan.add_user(target, mapping, await self._slurm.user(name)))
+            self._require_none(plan.add_user(target, mapping, await self.user(mapping)))
 
     async def clear_queue(self, run: Run, target: Target, user: str = "") -> None:
         """Cancel what waits in the account of a project, of one user or of all; what runs is left, and told."""
@@ -115,10 +122,13 @@ class Accounts:
         await self.act(run, plan.cancel_pending(target.account, queue))
         running = [job.job_id for job in queue if job.state != plan.PENDING]
         if running:
-            log.warning(
-                "Left to end in account %s%s: %s", target.account, f" of {user}" if user else "",
-                plan.shown_jobs(running),
-            )  # fmt: skip
+            await self._tell_left(run, f"{target.account}{f' of {user}' if user else ''}: {plan.shown_jobs(running)}")
+
+    async def _tell_left(self, run: Run, which: str) -> None:
+        """The answer of a removal has no room for it. So it is in the audit trail, in the log, and told on the way."""
+        log.warning("Left to end in account %s", which)
+        run.progress(f"left to end in account {which}")
+        await run.effect(plan.LEAVE_RUNNING, which, _nothing)
 
     async def act(self, run: Run, changes: Sequence[Change]) -> bool:
         """Make the changes, each between its intent and what was observed; whether there were any."""
@@ -133,7 +143,7 @@ class Accounts:
 
     async def _until_visible(self, run: Run, name: str) -> None:
         """Wait until the scheduler's machine knows the login name. Raises Unavailable when it does not in time."""
-        waited = 0.0
+        waited, pause = 0.0, VISIBLE_FIRST_POLL_SECONDS
         while not await self._visible.is_visible(name):
             if waited >= self._wait_seconds:
                 raise Unavailable(
@@ -143,5 +153,6 @@ class Accounts:
             if not waited:
                 log.info("Waiting until the scheduler's machine knows the user %s (getent passwd)", name)
                 run.progress(f"waiting until the scheduler's machine knows the user {name} (getent passwd)")
-            await asyncio.sleep(VISIBLE_POLL_SECONDS)
-            waited += VISIBLE_POLL_SECONDS
+            await asyncio.sleep(pause)
+            waited += pause
+            pause = min(VISIBLE_POLL_SECONDS, 2 * pause)

@@ -23,7 +23,7 @@ from typing import Any
 from openportal.agents import naming
 from openportal.agents.locks import Locks
 from openportal.agents.scheduler.slurm import plan
-from openportal.agents.scheduler.slurm.accounts import Accounts, Visible
+from openportal.agents.scheduler.slurm.accounts import Accounts, Visible, both
 from openportal.agents.scheduler.slurm.keeper import LimitKeeper, Recall
 from openportal.agents.scheduler.slurm.plan import Target
 from openportal.agents.scheduler.slurm.reports import UsageReports, UsageRules
@@ -96,10 +96,11 @@ class SlurmScheduler:
             await self._accounts.place(run, target)
 
     async def _add_local_user(self, run: Run, instruction: op.AddLocalUser) -> None:
-        target = await self._target_of(instruction.mapping)
+        mapping = instruction.mapping
+        target = await self._target_of(mapping)
         async with self._locks.hold(target.account):
-            await self._accounts.make(run, target)
-        await self._accounts.add_user(run, target, instruction.mapping)
+            _, user = await both(self._accounts.make(run, target), self._accounts.user(mapping))
+        await self._accounts.add_user(run, target, mapping, user)
 
     async def _remove_local_project(self, run: Run, instruction: op.RemoveLocalProject) -> None:
         await self._accounts.clear_queue(run, await self._accounts.target(instruction.mapping))

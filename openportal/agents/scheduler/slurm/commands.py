@@ -8,6 +8,10 @@
 A command gets its arguments as they are, never through a shell. It is given a time; one that does not end in it is
 killed with all that it started. Changes are waited for even when the job that asked is given up: cut short, nobody
 would know what they did. At most so many run at a time, reports in a lane of their own, so that none delays a change.
+
+sacctmgr takes as long for fifty names as for one, so looks for accounts and users, and users that are put into one
+account, go together (`together.py`). Accounts that are made and limits that are set differ in more than their names,
+and go one by one.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -22,6 +27,7 @@ from openportal.agents.scheduler.slurm import sacct
 from openportal.agents.scheduler.slurm.limits import MINUTES_MAX
 from openportal.agents.scheduler.slurm.records import JobRecords, read_json, read_text
 from openportal.agents.scheduler.slurm.settings import Settings
+from openportal.agents.scheduler.slurm.together import NAMES_PER_CALL_MAX, Together
 from openportal.agents.scheduler.slurm.transport import (
     Account,
     Association,
@@ -57,6 +63,11 @@ class Commands:
         self._columns: tuple[str, ...] = ()
         self._changes = asyncio.Semaphore(settings.runners)
         self._reports = asyncio.Semaphore(settings.runners)
+        self._accounts = Together(self._accounts_named, NAMES_PER_CALL_MAX)
+        self._users = Together(self._users_named, NAMES_PER_CALL_MAX)
+        self._associations = Together(self._associations_of, NAMES_PER_CALL_MAX)
+        self._visible = Together(self._visible_of, NAMES_PER_CALL_MAX)
+        self._additions = Together(self._add_users, NAMES_PER_CALL_MAX)
 
     # --- looks -------------------------------------------------------------------------------------------------------
 
@@ -64,21 +75,40 @@ class Commands:
         return tuple(name for (name,) in await self._show("cluster", "Cluster"))
 
     async def account(self, name: str) -> Account | None:
-        rows = await self._show("account", "Account,Org,Descr", f"name={name}")
-        return _account(rows[0]) if rows else None
+        return await self._accounts.ask(None, name)
+
+    async def _accounts_named(self, _: None, names: Sequence[str]) -> Mapping[str, Account | None]:
+        rows = await self._show("account", "Account,Org,Descr", f"name={','.join(names)}")
+        found = {row[0]: _account(row) for row in rows}
+        return {name: found.get(name) for name in names}
 
     async def accounts(self) -> tuple[Account, ...]:
         return tuple(_account(row) for row in await self._show("account", "Account,Org,Descr"))
 
     async def user(self, name: str) -> User | None:
-        rows = await self._show("user", "User,DefaultAccount,Cluster,Account", f"name={name}", "withassoc")
-        if not rows:
-            return None
-        found = tuple(Association(cluster, account, user) for user, _, cluster, account in rows if cluster)
-        return User(rows[0][0], rows[0][1], found)
+        return await self._users.ask(None, name)
+
+    async def _users_named(self, _: None, names: Sequence[str]) -> Mapping[str, User | None]:
+        where = (f"name={','.join(names)}", "withassoc")
+        rows = await self._show("user", "User,DefaultAccount,Cluster,Account", *where)
+        by_name: defaultdict[str, list[list[str]]] = defaultdict(list)
+        for row in rows:
+            by_name[row[0]].append(row)
+        return {name: _user(by_name[name]) for name in names}
 
     async def associations(self, cluster: str, account: str = "") -> tuple[Association, ...]:
-        where = ["where", f"cluster={cluster}", *([f"account={account}"] if account else [])]
+        if account:
+            return await self._associations.ask(cluster, account)
+        return await self._associations_where(cluster)
+
+    async def _associations_of(self, cluster: str, accounts: Sequence[str]) -> Mapping[str, tuple[Association, ...]]:
+        by_account: defaultdict[str, list[Association]] = defaultdict(list)
+        for one in await self._associations_where(cluster, f"account={','.join(accounts)}"):
+            by_account[one.account].append(one)
+        return {account: tuple(by_account[account]) for account in accounts}
+
+    async def _associations_where(self, cluster: str, *narrowing: str) -> tuple[Association, ...]:
+        where = ("where", f"cluster={cluster}", *narrowing)
         rows = await self._show("assoc", "Account,User,ParentName,GrpTRESMins", *where)
         return tuple(_association(cluster, row) for row in rows)
 
@@ -96,14 +126,17 @@ class Commands:
 
     async def is_visible(self, user: str) -> bool:
         """Whether the scheduler's machine knows a login name; always, where nothing is set to ask."""
-        if not self._commands["getent"]:
-            return True
-        code, output, errors = await self._finish("getent", ("passwd", "--", user))
-        if code == ABSENT_EXIT_CODE:
-            return False
-        if code:
+        return await self._visible.ask(None, user) if self._commands["getent"] else True
+
+    async def _visible_of(self, _: None, users: Sequence[str]) -> Mapping[str, bool]:
+        """Each by itself only where some are not shown: a directory may show a user by another form of the name."""
+        code, output, errors = await self._finish("getent", ("passwd", "--", *users))
+        if code not in (0, ABSENT_EXIT_CODE):
             raise _failure("getent", code, output + errors)
-        return True
+        if not code or len(users) == 1:
+            return dict.fromkeys(users, not code)
+        shown = {line.partition(":")[0] for line in output.splitlines()}
+        return {user: user in shown or (await self._visible_of(None, (user,)))[user] for user in users}
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
@@ -117,8 +150,13 @@ class Commands:
         await self._modify("account", cluster, account, f"parent={parent}")
 
     async def add_user(self, cluster: str, account: str, user: str) -> None:
-        names = (f"name={user}", f"cluster={cluster}", f"account={account}", f"defaultaccount={account}")
+        await self._additions.ask((cluster, account), user)
+
+    async def _add_users(self, where: tuple[str, str], users: Sequence[str]) -> Mapping[str, None]:
+        cluster, account = where
+        names = (f"name={','.join(users)}", f"cluster={cluster}", f"account={account}", f"defaultaccount={account}")
         await self._change("add", "user", *names)
+        return dict.fromkeys(users)
 
     async def set_default_account(self, cluster: str, user: str, account: str) -> None:
         await self._modify("user", cluster, user, f"defaultaccount={account}")
@@ -256,6 +294,14 @@ def _queued(row: Sequence[str]) -> QueuedJob:
     if not number.isdecimal():
         raise RunError(f"squeue answered what cannot be read: {number!r} is no number of a job.")
     return QueuedJob(int(number), user, account, state, reason)
+
+
+def _user(rows: Sequence[Sequence[str]]) -> User | None:
+    """A user from its lines, of which there is one for each association."""
+    if not rows:
+        return None
+    found = tuple(Association(cluster, account, user) for user, _, cluster, account in rows if cluster)
+    return User(rows[0][0], rows[0][1], found)
 
 
 def _account(row: Sequence[str]) -> Account:

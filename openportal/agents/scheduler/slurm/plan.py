@@ -28,6 +28,7 @@ ORGANIZATION: Final = "openportal"
 DESCRIPTION: Final = "account for openportal project "
 RESERVED: Final = frozenset({"root"})
 PENDING: Final = "PENDING"
+LEAVE_RUNNING: Final = "leave running jobs"
 SHOWN_JOBS_MAX: Final = 20
 _PLAIN: Final = str.maketrans({"/": "_", " ": "_"})
 

@@ -9,6 +9,8 @@ A question that fails is mostly one that asks for too much: it takes too long, i
 all of them look different and mean the same. If FAILURES_MAX fail one after the other, size is not the reason, and
 the error of the last is raised: a report of nothing must not be taken for one of no usage.
 
+The next span is asked for while one is summed up: so Slurm and we work side by side, and few records are held.
+
 Today is asked for to its end, which Slurm does not mind: so all who ask, ask the same.
 
 Records come in more than one answer where a job waited or ran in more than one hour. They are merged, so that a day
@@ -17,7 +19,9 @@ read by the hour holds what one question for the day would have brought, and a r
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, tzinfo
@@ -31,6 +35,7 @@ from openportal.errors import JobError
 log = logging.getLogger(__name__)
 
 SPAN_DAYS: Final = 7
+SPANS_AHEAD: Final = 2
 FAILURES_MAX: Final = 5
 
 
@@ -61,9 +66,20 @@ class Reader:
     async def days(self, days: Sequence[date]) -> AsyncIterator[DayRecords]:
         """Every day of them that has begun, in order. Raises JobError if Slurm cannot be asked."""
         begun = [day for day in sorted(days) if Window.of_day(day, self._zone).start < self._now]
-        for span in spans(begun):
-            for read in await self._span(span):
-                yield read
+        ahead: deque[asyncio.Task[list[DayRecords]]] = deque()
+        try:
+            for span in spans(begun):
+                ahead.append(asyncio.ensure_future(self._span(span)))
+                if len(ahead) == SPANS_AHEAD:
+                    for read in await ahead.popleft():
+                        yield read
+            while ahead:
+                for read in await ahead.popleft():
+                    yield read
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
 
     async def _span(self, days: Sequence[date]) -> list[DayRecords]:
         records = await self._ask(Window.of_days(days[0], days[-1], self._zone))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -287,39 +288,42 @@ def read_text(text: str) -> JobRecords:
     missing = [column for column in TEXT_COLUMNS if column not in header]
     if missing:
         raise RunError(f"sacct's answer has no column {', '.join(missing)}: {_quoted(text)}")
+    cells_of = itemgetter(*(header.index(column) for column in TEXT_COLUMNS))
+    later = tuple(header.index(column) if column in header else None for column in TEXT_COLUMNS_LATER)
     jobs, unreadable = [], []
     known: dict[str, dict[str, int]] = {}
     for line in lines[1:]:
+        cells = line.split("|")
         try:
-            cells = dict(zip(header, line.split("|"), strict=True))
-            tres = cells["AllocTRES"]
-            if tres not in known:  # most jobs hold what others do
-                known[tres] = _held(_read_tres(tres))
-            jobs.append(_record_of_line(cells, known[tres]))
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} columns and not {len(header)}")
+            restarts, failed_node = ("" if index is None else cells[index] for index in later)
+            jobs.append(_record_of_cells(cells_of(cells), restarts, failed_node, known))
         except ValueError as error:
             unreadable.append(f"{error}: {_quoted(line)}")
     return JobRecords(tuple(jobs), tuple(unreadable))
 
 
-def _record_of_line(cells: dict[str, str], held: dict[str, int]) -> JobRecord:
-    restarts = cells.get("Restarts", "")
+def _record_of_cells(
+    cells: tuple[str, ...], restarts: str, failed_node: str, known: dict[str, dict[str, int]]
+) -> JobRecord:
+    """From the cells of TEXT_COLUMNS; `known` is what was read of AllocTRES, as most jobs hold what others do."""
+    (
+        number, cluster, account, user, partition, submitted, eligible, started, ended, elapsed, state, tres,
+        reservation, reservation_number,
+    ) = cells  # fmt: skip
+    held = known.get(tres)
+    if held is None:
+        held = known[tres] = _held(_read_tres(tres))
     return JobRecord(
-        job_id=int(cells["JobIDRaw"]),
-        user=cells["User"],
-        account=cells["Account"],
-        cluster=cells["Cluster"],
-        partition=cells["Partition"],
-        submitted=_whole(cells["Submit"]),
-        eligible=_whole(cells["Eligible"]),
-        started=_whole(cells["Start"]),
-        ended=_whole(cells["End"]),
-        elapsed=_whole(cells["ElapsedRaw"]),
-        states=(cells["State"].partition(" ")[0],),  # CANCELLED by 1000
+        int(number), user, account, cluster, partition, _whole(submitted), _whole(eligible), _whole(started),
+        _whole(ended), _whole(elapsed),
+        (state.partition(" ")[0],),  # CANCELLED by 1000
         restarts=int(restarts) if restarts else None,
-        reservation=_reservation(cells["Reservation"], _whole(cells["ReservationId"])),
-        failed_node="" if cells.get("FailedNode", "None") == "None" else cells["FailedNode"],
+        reservation=_reservation(reservation, _whole(reservation_number)),
+        failed_node="" if failed_node == "None" else failed_node,
         **held,
-    )
+    )  # fmt: skip
 
 
 def _whole(text: str) -> int:

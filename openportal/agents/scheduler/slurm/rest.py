@@ -16,7 +16,8 @@ Before v0.0.40 slurmrestd makes accounts without a parent and users without a QO
 that all went well. There the commands are used for changes, if we have them; otherwise a change is refused.
 
 A token that is refused is exchanged once. A call that found slurmrestd but no answer in time may have done its work:
-who called looks again. No more than so many calls run at a time.
+who called looks again. No more than so many calls run at a time; users that are put into one account at the same time
+are one call.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import httpx
 from openportal.agents.scheduler.slurm import rest_answers
 from openportal.agents.scheduler.slurm.records import JobRecords, read_json
 from openportal.agents.scheduler.slurm.rest_answers import Verdict, judge
+from openportal.agents.scheduler.slurm.together import NAMES_PER_CALL_MAX, Together
 from openportal.agents.scheduler.slurm.token import Tokens
 from openportal.agents.scheduler.slurm.transport import (
     Account,
@@ -84,6 +86,7 @@ class Rest:
         self._commands = commands
         self._found = 0
         self._finding = asyncio.Lock()
+        self._additions = Together(self._add_users, NAMES_PER_CALL_MAX)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -154,9 +157,14 @@ class Rest:
     async def add_user(self, cluster: str, account: str, user: str) -> None:
         if (other := await self._other_way()) is not None:
             return await other.add_user(cluster, account, user)
-        condition = {"accounts": [account], "users": [user], "clusters": [cluster], "association": {}}
+        return await self._additions.ask((cluster, account), user)
+
+    async def _add_users(self, where: tuple[str, str], users: Sequence[str]) -> Mapping[str, None]:
+        cluster, account = where
+        condition = {"accounts": [account], "users": list(users), "clusters": [cluster], "association": {}}
         about = {"defaultaccount": account}
-        return await self._post("users_association", {"association_condition": condition, "user": about})
+        await self._post("users_association", {"association_condition": condition, "user": about})
+        return dict.fromkeys(users)
 
     async def set_default_account(self, cluster: str, user: str, account: str) -> None:
         if (other := await self._other_way()) is not None:
