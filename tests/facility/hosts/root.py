@@ -24,6 +24,9 @@ SLURM = (
     "slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurmrestd", "slurm-wlm-mysql-plugin", "slurm-wlm-jwt-plugin",
     "munge", "mariadb-server",
 )  # fmt: skip
+IPA_CLIENT = (
+    "freeipa-client", "sssd", "libpam-sss", "libnss-sss", "libsss-sudo", "bind9-dnsutils",
+)  # fmt: skip
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client"}
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
@@ -31,7 +34,10 @@ MASKED = (
 )  # fmt: skip
 SSHD = "UseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
 STAMP = ".made"
-SERVICES = ("munge", "slurmctld", "slurmd", "slurmdbd", "slurmrestd", "mariadb")
+SERVICES = (
+    "munge", "slurmctld", "slurmd", "slurmdbd", "slurmrestd", "mariadb",
+    "apache2", "krb5-kdc", "krb5-admin-server", "gssproxy", "certmonger", "oddjobd", "sssd", "nscd", "chrony",
+)  # fmt: skip
 
 
 def cache_folder() -> Path:
@@ -71,6 +77,7 @@ class Root:
 
 DEBIAN = Root("bookworm")
 WITH_SLURM = Root("trixie", SLURM)  # 24.11; that of bookworm answers no REST call that counts
+ENROLLABLE = Root("trixie", (*SLURM, *IPA_CLIENT))
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
