@@ -37,6 +37,12 @@ def introductions(
     return declared(agents, hostvars).introductions(looks, anew)
 
 
+def operators(agents: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
+    """The Unix users of the agents that work on a Slurm."""
+    members = declared(agents, hostvars).members.values() if agents else ()
+    return [f"op-{member.name}" for member in members if member.system == "slurm"]
+
+
 def units(agents: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
     """The units of agents of a plan, each with the files that it is started with."""
     template = "/etc/systemd/system/openportal-agent@"
@@ -80,4 +86,5 @@ class FilterModule:
     """The filters by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"plan": plan, "drawing": text_drawing, "introductions": introductions, "units": units}
+        found = {"plan": plan, "drawing": text_drawing, "introductions": introductions}
+        return {**found, "operators": operators, "units": units}
