@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 CONFIGURED = "/etc/ipa/default.conf"
 
 
 def connect(module):
     """The API of the server that this host is. In check mode None if it is none yet; else the module fails."""
-    if not os.path.exists(CONFIGURED) and module.check_mode:
+    if not Path(CONFIGURED).exists() and module.check_mode:
         return None
     try:
         from ipalib import api

@@ -7,14 +7,19 @@ DOCUMENTATION = r"""
 module: freeipa_account
 short_description: The service account of op-freeipa
 description:
-  - Runs on a FreeIPA server, as root. Makes the account, its permissions, its privilege and its role, and puts back what
-    was changed. The account can make and change users and groups of the agent's own, delete nothing and set no password.
+  - Runs on a FreeIPA server, as root. Makes the account, its permissions, its privilege and its role, and puts back
+    what was changed. The account can make and change users and groups of the agent's own, delete nothing and set no
+    password.
   - Sets the password where the account has another one, so that it can be changed by changing it here.
 author: OpenPortal in Python (@openportal)
 options:
   name: {description: Login name of the account., type: str, required: true}
   password: {description: Its password., type: str, required: true}
-  groups: {description: Patterns of the names of groups that it may make and fill., type: list, elements: str, required: true}
+  groups:
+    description: Patterns of the names of groups that it may make and fill.
+    type: list
+    elements: str
+    required: true
 """
 EXAMPLES = r"""
 - name: The account of the agent
@@ -86,7 +91,9 @@ class Account:
         wanted = permissions(self._params["groups"])
         for permission, options in wanted.items():
             self._permission(permission, options)
-        self._member("privilege", PRIVILEGE, "memberof_permission", "privilege_add_permission", permission=[*wanted, *BESIDE])
+        self._member(
+            "privilege", PRIVILEGE, "memberof_permission", "privilege_add_permission", permission=[*wanted, *BESIDE]
+        )
         self._member("role", ROLE, "memberof_privilege", "role_add_privilege", privilege=[PRIVILEGE])
         self._member("role", ROLE, "member_user", "role_add_member", user=[name])
 

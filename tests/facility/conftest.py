@@ -13,15 +13,27 @@ from openportal.cli.bundle import make_bundle
 from openportal.cli.published import cache_folder
 from tests.facility.controller import ROOT
 from tests.facility.hosts.root import made_once
+from tests.facility.hosts.ten import PYTHONS
 
 
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """The tree as it is, packed as an operator packs it; made anew when a file of it has changed."""
+    return bundled()
+
+
+@pytest.fixture(scope="session")
+def mixed_bundle() -> Path:
+    """The same for hosts with different versions of Python."""
+    return bundled(PYTHONS)
+
+
+def bundled(pythons: tuple[str, ...] = ()) -> Path:
     files = [ROOT / "pyproject.toml", *sorted((ROOT / "openportal").rglob("*.py"))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     folder = made_once(
-        cache_folder() / f"bundle-{digest}", lambda folder: str(make_bundle(str(ROOT), ["agents"], folder))
+        cache_folder() / "-".join(("bundle", digest, *pythons)),
+        lambda folder: str(make_bundle(str(ROOT), ["agents"], folder, pythons)),
     )
     return next(folder.glob("*.tar"))
 

@@ -16,6 +16,6 @@ a2enmod -q ssl auth_gssapi authz_user deflate expires headers lookup_identity pr
 a2ensite -q default-ssl
 # Without this line custodia makes the folder, closed to Apache, and every answer is 503.
 echo 'd /run/apache2 0755 root root' >/usr/lib/tmpfiles.d/zz-apache2-ipa.conf
-systemd-tmpfiles --create /usr/lib/tmpfiles.d/zz-apache2-ipa.conf
+systemd-tmpfiles --create
 systemctl daemon-reload
 mkdir -p /etc/systemd/system/apache2.service.d
