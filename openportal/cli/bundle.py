@@ -34,8 +34,8 @@ def make_bundle(source: str, extras: Sequence[str], folder: Path, pythons: Seque
         if own is None:
             raise ConfigError(f"{source} is not the package {PACKAGE.replace('_', '-')}.")
         wanted = f"{own}[{','.join(extras)}]" if extras else str(own)
-        for version in ([], *(["--python-version", python] for python in pythons)):
-            _pip("download", "--only-binary=:all:", *version, "--dest", str(wheels), wanted)
+        for which in ([], *(["--python-version", python] for python in pythons)):
+            _pip("download", "--only-binary=:all:", *which, "--dest", str(wheels), wanted)
         requirements = Path(temporary, "requirements.txt")
         requirements.write_text("".join(f"{line}\n" for line in requirement_lines(sorted(wheels.iterdir()))))
         version = own.name.split("-")[1]
