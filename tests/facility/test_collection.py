@@ -14,7 +14,7 @@ import yaml
 from tests.facility.controller import ROOT
 
 BIN = Path(sys.executable).parent
-PLAYBOOKS = ("site", "check", "upgrade", "rotate", "remove", "slurm", "topology")
+PLAYBOOKS = ("site", "check", "upgrade", "rotate", "remove", "freeipa", "slurm", "topology")
 LEFT_OUT = ("openportal/", "tests/", "docs/", ".venv/", ".collections/", "bench/", "examples/")
 
 
