@@ -14,7 +14,7 @@ from tests.facility.hosts.bed import Bed
 
 ROOT = Path(__file__).parent.parent.parent
 INVENTORIES = Path(__file__).parent / "inventories"
-RUN_MAX_SECONDS = 600
+RUN_MAX_SECONDS = 1800
 
 
 @dataclass(frozen=True)
