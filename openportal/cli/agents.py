@@ -12,15 +12,15 @@ from typing import Any
 import click
 import uvloop
 
-from openportal.cli.compose import INSTANCE_WITH_SCHEDULER, NoLeaf, serve
+from openportal.cli.compose import INSTANCE_WITH_SCHEDULER, serve
 from openportal.cli.oneshot import run_once
 from openportal.cli.settings import Word, attach, config_path
-from openportal.errors import OpenPortalError
+from openportal.errors import ConfigError, OpenPortalError, SecretError
 from openportal.paddington.config import DEFAULTS, AgentConfig, AgentDefaults, load
 from openportal.templemeads.logs import configure
 
 EXIT_FAILED = 1
-EXIT_NO_LEAF = 2
+EXIT_MISCONFIGURED = 2  # the unit of a rollout is not started again after it
 GC_ALLOCATIONS, GC_SECOND, GC_THIRD = 50_000, 20, 20
 
 
@@ -57,17 +57,17 @@ def _run_command(defaults: AgentDefaults) -> click.Command:
     @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
     @click.pass_context
     def run(ctx: click.Context, one_shot: tuple[str, ...], repeat: int, sender: str, zone: str, log_level: str) -> None:
-        config = _load(config_path(ctx), defaults)
-        configure("error" if one_shot else log_level, sys.stderr)  # what fails is told at the end
         commands = [command for command in one_shot for _ in range(repeat)]
         try:
+            config = _load(config_path(ctx), defaults)
+            configure("error" if one_shot else log_level, sys.stderr)  # what fails is told at the end
             if commands:
                 asyncio.run(run_once(config, defaults.command, commands, sender, zone))
             else:
                 sys.exit(run_until_stopped(config, defaults.command))
-        except NoLeaf as error:
+        except (ConfigError, SecretError) as error:
             click.echo(f"{defaults.command}: {error}", err=True)
-            sys.exit(EXIT_NO_LEAF)
+            sys.exit(EXIT_MISCONFIGURED)
 
     return run
 
@@ -79,7 +79,7 @@ def _load(path: Path, defaults: AgentDefaults) -> AgentConfig:
         )
     config = load(path)
     if config.agent not in runs(defaults):
-        raise click.ClickException(
+        raise ConfigError(
             f"{path} is the file of a {config.agent} agent, and {defaults.command} runs a {defaults.agent} agent."
         )
     return config
@@ -91,7 +91,10 @@ def runs(defaults: AgentDefaults) -> tuple[str, ...]:
 
 
 def run_until_stopped(config: AgentConfig, command: str) -> int:
-    """Run an agent in the foreground; the exit code says whether it ended in good order. Raises NoLeaf."""
+    """Run an agent in the foreground; the exit code says whether it ended in good order.
+
+    Raises ConfigError and SecretError: what starting it again would not mend.
+    """
 
     async def main() -> None:
         quiet_collector()
@@ -103,7 +106,7 @@ def run_until_stopped(config: AgentConfig, command: str) -> int:
 
     try:
         uvloop.run(main())
-    except NoLeaf:
+    except (ConfigError, SecretError):
         raise
     except OpenPortalError as error:
         click.echo(f"{command}: {error}", err=True)

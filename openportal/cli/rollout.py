@@ -55,9 +55,10 @@ def topology(inventory: Path, svg: Path | None) -> None:
 @click.argument("source")
 @click.option("--extras", default="agents", show_default=True, help="Extras of the package, with commas between.")
 @click.option("--to", type=PATH, default=Path("dist"), show_default=True, help="The folder that it is written into.")
-def bundle(source: str, extras: str, to: Path) -> None:
+@click.option("--python", "pythons", multiple=True, metavar="VERSION", help="A version of Python that hosts have, too.")
+def bundle(source: str, extras: str, to: Path, pythons: tuple[str, ...]) -> None:
     """Pack a release with all that it needs into one file. SOURCE is a source tree, a wheel or a requirement of pip."""
-    click.echo(make_bundle(source, [extra for extra in extras.split(",") if extra], to))
+    click.echo(make_bundle(source, [extra for extra in extras.split(",") if extra], to, pythons))
 
 
 def read_inventory(inventory: Path) -> Mapping[str, Any]:

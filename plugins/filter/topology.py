@@ -55,6 +55,12 @@ def targets(agents: object, hostvars: Mapping[str, Any]) -> list[dict[str, Any]]
     return declared(agents, hostvars).targets()
 
 
+def operators(agents: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
+    """The Unix users of the agents that work on a Slurm."""
+    members = declared(agents, hostvars).members.values() if agents else ()
+    return [f"op-{member.name}" for member in members if member.system == "slurm"]
+
+
 def units(agents: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
     """The units of agents of a plan, each with the files that it is started with."""
     template = "/etc/systemd/system/openportal-agent@"
@@ -107,5 +113,5 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "plan": plan, "drawing": text_drawing, "introductions": introductions, "units": units,
-            "openings": openings, "targets": targets,
+            "openings": openings, "operators": operators, "targets": targets,
         }  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openportal.cli.bundle import make_bundle, requirement
+from openportal.cli.bundle import make_bundle, requirement_lines
 from openportal.errors import ConfigError
 
 PROJECT = """
@@ -61,10 +61,28 @@ def test_a_bundle_installs_without_an_index_and_only_what_it_was_made_of(tmp_pat
     assert "DO NOT MATCH THE HASHES" in other.stderr
 
 
-def test_a_requirement_names_the_version_and_the_hash(tmp_path: Path) -> None:
-    wheel = tmp_path / "some_thing-1.2-py3-none-any.whl"
-    wheel.write_bytes(b"content")
-    assert requirement(wheel) == f"some_thing==1.2 --hash=sha256:{hashlib.sha256(b'content').hexdigest()}"
+def test_a_requirement_names_the_version_and_the_hash_of_each_wheel(tmp_path: Path) -> None:
+    wheels = [tmp_path / f"{name}.whl" for name in ("a-1-py3-none-any", "b_c-1.2-cp311-x", "b_c-1.2-cp313-x")]
+    for wheel in wheels:
+        wheel.write_bytes(wheel.name.encode())
+    one, two, three = (f"--hash=sha256:{hashlib.sha256(wheel.name.encode()).hexdigest()}" for wheel in wheels)
+    assert list(requirement_lines(wheels)) == [f"a==1 {one}", f"b_c==1.2 {two} {three}"]
+
+
+def test_wheels_for_another_python_are_in_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def pip(*words: str) -> None:
+        asked.append(words)
+        if words[0] == "wheel":
+            folder = Path(words[words.index("--wheel-dir") + 1])
+            folder.mkdir()
+            (folder / "openportal_agents-7.8-py3-none-any.whl").touch()
+
+    monkeypatch.setattr("openportal.cli.bundle._pip", pip)
+    make_bundle(".", [], tmp_path, ["3.13"])
+    versions = [words[words.index("--python-version") + 1] for words in asked if "--python-version" in words]
+    assert ([words[0] for words in asked], versions) == (["wheel", "download", "download"], ["3.13"])
 
 
 def test_another_package_is_refused(tmp_path: Path) -> None:

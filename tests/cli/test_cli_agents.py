@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from openportal.cli import agents
 from openportal.cli.agents import GC_ALLOCATIONS, agent_group, quiet_collector, run_until_stopped
 from openportal.cli.compose import Ending, NoLeaf
-from openportal.errors import LedgerCorrupt
+from openportal.errors import LedgerCorrupt, SecretError
 from openportal.paddington.config import DEFAULTS, load
 
 COMMANDS = {
@@ -77,7 +77,7 @@ def test_a_file_that_is_not_there_or_another_agents(tmp_path: Path) -> None:
     done = invoke("localaccount", "-c", str(tmp_path / "no.toml"), "run")
     assert (done.exit_code, "make it with `op-localaccount init`" in done.output) == (1, True)
     done = invoke("portal", "-c", str(file(tmp_path)), "run")
-    assert (done.exit_code, "is the file of a Account agent" in done.output) == (1, True)
+    assert (done.exit_code, "is the file of a Account agent" in done.output) == (2, True)
 
 
 def test_one_shot(tmp_path: Path) -> None:
@@ -89,11 +89,16 @@ def test_one_shot(tmp_path: Path) -> None:
     assert "dance" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_an_agent_without_a_leaf_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+def test_what_a_new_start_would_not_mend_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     path = str(file(tmp_path, sandbox=False))
     for words in (["run"], ["run", "-o", "get_projects brics"]):
         done = invoke("freeipa", "-c", path, *words)
         assert (done.exit_code, "gives it a sandbox" in done.stderr) == (2, True)
+    path = file(tmp_path, agent="Scheduler", sandbox=False)
+    done = invoke("slurm", "-c", str(path), "run")
+    assert (done.exit_code, "slurm-default-node is missing" in done.stderr) == (2, True)
+    path.write_text(path.read_text().replace("port = 1", "port = 0"))
+    assert invoke("slurm", "-c", str(path), "run").exit_code == 2
 
 
 @pytest.mark.usefixtures("collector")
@@ -113,9 +118,10 @@ def test_how_a_run_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     ending(LedgerCorrupt("position 3 was changed"))
     assert run_until_stopped(config, "op-localaccount") == 1
     assert capsys.readouterr().err == "op-localaccount: position 3 was changed\n"
-    ending(NoLeaf("no leaf"))
-    with pytest.raises(NoLeaf):
-        run_until_stopped(config, "op-localaccount")
+    for wrong in (NoLeaf("no leaf"), SecretError("another password")):
+        ending(wrong)
+        with pytest.raises(type(wrong)):
+            run_until_stopped(config, "op-localaccount")
 
 
 @pytest.mark.usefixtures("collector")

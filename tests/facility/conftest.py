@@ -13,26 +13,35 @@ from openportal.cli.bundle import make_bundle
 from openportal.cli.published import cache_folder
 from tests.facility.controller import ROOT
 from tests.facility.hosts.root import made_once
+from tests.facility.hosts.ten import PYTHONS
 
 
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """The tree as it is, packed as an operator packs it."""
-    return _packed("agents")
+    return bundled()
 
 
 @pytest.fixture(scope="session")
 def database_bundle() -> Path:
     """The same, for agents whose ledgers are in PostgreSQL."""
-    return _packed("agents", "postgresql")
+    return bundled("agents", "postgresql")
 
 
-def _packed(*extras: str) -> Path:
+@pytest.fixture(scope="session")
+def mixed_bundle() -> Path:
+    """The same for hosts with different versions of Python."""
+    return bundled(pythons=PYTHONS)
+
+
+def bundled(*extras: str, pythons: tuple[str, ...] = ()) -> Path:
     """A bundle of the tree; made anew when a file of it has changed."""
     files = [ROOT / "pyproject.toml", *sorted((ROOT / "openportal").rglob("*.py"))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    name = "-".join(("bundle", *extras[1:], digest))
-    folder = made_once(cache_folder() / name, lambda folder: str(make_bundle(str(ROOT), list(extras), folder)))
+    folder = made_once(
+        cache_folder() / "-".join(("bundle", *extras[1:], digest, *pythons)),
+        lambda folder: str(make_bundle(str(ROOT), list(extras or ("agents",)), folder, pythons)),
+    )
     return next(folder.glob("*.tar"))
 
 

@@ -14,7 +14,7 @@ from tests.facility.hosts.bed import Bed
 
 ROOT = Path(__file__).parent.parent.parent
 INVENTORIES = Path(__file__).parent / "inventories"
-RUN_MAX_SECONDS = 600
+RUN_MAX_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Controller:
-    """Runs playbooks of the clone on the hosts of a bed, as an operator would. `variables` overrule the inventory."""
+    """Runs playbooks of the clone on the hosts of a bed, as an operator would.
+
+    `variables`, and the files of variables, overrule the inventory.
+    """
 
     bed: Bed
     inventory: Path
     variables: Mapping[str, str]
+    files: tuple[Path, ...] = ()
 
     def play(self, playbook: str, *options: str) -> Run:
         """Run a playbook to its end; raises AssertionError with its output if it fails."""
@@ -53,6 +57,7 @@ class Controller:
     def try_play(self, playbook: str, *options: str) -> Run:
         """Run a playbook to its end, whatever that is."""
         variables = [word for name, value in self.variables.items() for word in ("-e", f"{name}={value}")]
+        variables += [word for file in self.files for word in ("-e", f"@{file}")]
         command = [Path(sys.executable).with_name("ansible-playbook"), "-i", self.inventory, playbook]
         done = subprocess.run(
             [*self.bed.enter, *command, *variables, *options],

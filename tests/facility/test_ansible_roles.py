@@ -67,3 +67,14 @@ def test_inventories_are_right(inventory: Path) -> None:
     bridges = [member for member in topology.members.values() if member.kind == "bridge"]
     assert bridges
     assert all(topology.paths(bridge) for bridge in bridges)
+
+
+def test_operators_of_slurm_are_the_users_of_its_agents() -> None:
+    from plugins.filter.topology import operators
+    from tests.facility.controller import INVENTORIES as OF_TESTS
+
+    hosts = yaml.safe_load((OF_TESTS / "ten.yml").read_text())
+    agents, known = hosts["all"]["vars"]["openportal_agents"], hosts["openportal"]["hosts"]
+    assert operators(agents, known) == ["op-slurm"]
+    agents["slurm"]["system"] = "sandbox"
+    assert operators(agents, known) == operators({}, known) == []

@@ -14,7 +14,9 @@ import yaml
 from tests.facility.controller import ROOT
 
 BIN = Path(sys.executable).parent
-PLAYBOOKS = ("site", "check", "upgrade", "rotate", "backup", "restore", "migrate", "remove", "slurm", "topology")
+PLAYBOOKS = (
+    "site", "check", "upgrade", "rotate", "backup", "restore", "migrate", "remove", "freeipa", "slurm", "topology",
+)  # fmt: skip
 LEFT_OUT = ("openportal/", "tests/", ".venv/", ".collections/", "bench/", "examples/")
 
 

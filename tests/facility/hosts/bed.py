@@ -49,14 +49,20 @@ wait
 
 
 class Bed:
-    """Hosts by name; `roots` are the disks of those that do not begin with the plain one."""
+    """Hosts by name; `roots` are the disks of those that do not begin with the plain one.
 
-    def __init__(self, folder: Path, hosts: Sequence[str], roots: Mapping[str, Root] | None = None) -> None:
+    With a domain they know each other by their full names, too.
+    """
+
+    def __init__(
+        self, folder: Path, hosts: Sequence[str], roots: Mapping[str, Root] | None = None, domain: str = ""
+    ) -> None:
         self.folder = folder
         self.space = f"opf{os.getpid()}"
         self.addresses = {name: f"{NETWORK}.{FIRST_ADDRESS + number}" for number, name in enumerate(hosts)}
         self.key = folder / "key"
         self.known_hosts = folder / "known_hosts"
+        self._domain = domain
         self._roots = {name: (roots or {}).get(name, DEBIAN) for name in hosts}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -164,7 +170,8 @@ class Bed:
         self._write_known_hosts()
 
     def _write_disk(self, name: str, disk: Path) -> None:
-        hosts = [f"{address} {each}" for each, address in self.addresses.items()]
+        full = f"{{0}}.{self._domain} {{0}}" if self._domain else "{0}"
+        hosts = [f"{address} {full.format(each)}" for each, address in self.addresses.items()]
         network = f"[Match]\nName=host0\n[Network]\nAddress={self.addresses[name]}/24\nLinkLocalAddressing=no\n"
         (disk / "etc/hostname").write_text(f"{name}\n")
         (disk / "etc/hosts").write_text("\n".join(["127.0.0.1 localhost", *hosts, ""]))

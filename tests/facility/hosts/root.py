@@ -25,6 +25,9 @@ SLURM = (
     "munge", "mariadb-server",
 )  # fmt: skip
 KEEPING = ("postgresql", "nftables", "prometheus")
+IPA_CLIENT = (
+    "freeipa-client", "sssd", "libpam-sss", "libnss-sss", "libsss-sudo", "bind9-dnsutils",
+)  # fmt: skip
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client"}
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
@@ -35,6 +38,7 @@ STAMP = ".made"
 SERVICES = (
     "munge", "slurmctld", "slurmd", "slurmdbd", "slurmrestd", "mariadb", "postgresql", "nftables", "prometheus",
     "prometheus-node-exporter",
+    "apache2", "krb5-kdc", "krb5-admin-server", "gssproxy", "certmonger", "oddjobd", "sssd", "nscd", "chrony",
 )  # fmt: skip
 
 
@@ -75,7 +79,7 @@ class Root:
 
 DEBIAN = Root("bookworm")
 WITH_SLURM = Root("trixie", SLURM)  # 24.11; that of bookworm answers no REST call that counts
-
+ENROLLABLE = Root("trixie", (*SLURM, *IPA_CLIENT))
 WITH_KEEPING = Root("bookworm", KEEPING)  # a database, a packet filter, and what watches
 
 
