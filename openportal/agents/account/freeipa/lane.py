@@ -76,6 +76,14 @@ class Lane:
             task.add_done_callback(self._working.discard)
         return await future
 
+    async def close(self) -> None:
+        """End the requests that are under way; whoever waits for one, or for its turn, is cancelled."""
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
+        for _, future in self._waiting:
+            future.cancel()
+
     async def _work(self) -> None:
         await asyncio.sleep(0)  # one turn for the other calls of whoever made the first
         while taken := self._take():
@@ -110,6 +118,9 @@ class Lane:
             for _, future in taken:
                 if not future.done():
                     future.set_exception(error)
+        finally:
+            for _, future in taken:
+                future.cancel()  # of those that are not done, when we are closed
 
     async def _exchange(self, taken: list[Waiting]) -> None:
         """Every call of a batch, in one request, or in two or three where many users are made."""
@@ -160,11 +171,14 @@ def made(first: Sequence[Waiting]) -> tuple[dict[str, str], set[str]]:
             continue
         if call.method == MAKE_USER:
             names[call.name] = str(future.result()["result"]["dn"])
-        elif (
-            call.method == ADD_MEMBER and 0 < len(group_of(future.result()["result"]).members) <= ONE_WRITE_MEMBERS_MAX
-        ):
+        elif call.method == ADD_MEMBER and suits_one_write(future.result()["result"]):
             groups.add(call.name)
     return names, groups
+
+
+def suits_one_write(group: Mapping[str, Any]) -> bool:
+    """Whether others can be put into a group by one write: it holds somebody, and not too many."""
+    return 0 < len(group_of(group).members) <= ONE_WRITE_MEMBERS_MAX
 
 
 def gather(

@@ -247,3 +247,17 @@ async def test_the_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unavailable, match="try again later"):
         await lane.call(show_user("b"))
     await first
+
+
+async def test_a_lane_that_is_closed_ends_what_is_under_way_and_what_waits() -> None:
+    server = Server()
+    lane = Lane(server.send, 1)
+    server.go.clear()
+    asked = [asyncio.ensure_future(lane.call(show_user("a")))]
+    await server.reached.wait()
+    asked.append(asyncio.ensure_future(lane.call(show_user("b"))))
+    await asyncio.sleep(0)
+    await lane.close()
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
+    assert [[call.name for call in calls] for calls in server.requests] == [["a"]]
