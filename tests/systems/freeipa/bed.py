@@ -38,13 +38,6 @@ class Bed:
     def ca_file(self) -> Path:
         return cache() / "pki" / "ca.crt"
 
-    @property
-    def hosts_file(self) -> Path:
-        """What a process needs for its /etc/hosts to find the servers."""
-        path = self.folder / "hosts"
-        path.write_text(hosts_file())
-        return path
-
     def ipa(self, *arguments: str, server: str = "srv") -> str:
         """Run `ipa` on a server, as admin."""
         return self.hosts[server].run("ipa", "-n", *arguments).stdout

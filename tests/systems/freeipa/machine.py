@@ -15,7 +15,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +22,7 @@ HERE = Path(__file__).parent
 FABRIC = "ipa"
 GATEWAY = "10.213.0.254"
 DOMAIN = "ipa.test"
-ADDRESSES: Mapping[str, str] = {"srv": "10.213.0.1", "cli": "10.213.0.2", "srv2": "10.213.0.3"}
+ADDRESSES: dict[str, str] = {"srv": "10.213.0.1", "cli": "10.213.0.2", "srv2": "10.213.0.3"}
 BOOT_SECONDS = 120.0
 HALT_SECONDS = 60.0
 POLL_SECONDS = 0.1
@@ -45,9 +44,9 @@ def full_name(host: str) -> str:
     return f"{host}.{DOMAIN}"
 
 
-def hosts_file() -> str:
-    """What /etc/hosts says on every host, and to whoever must find them."""
-    lines = [f"{address} {full_name(host)} {host}" for host, address in ADDRESSES.items()]
+def hosts_file(**elsewhere: str) -> str:
+    """What /etc/hosts says on every host, and to whoever must find them; `elsewhere` are other ways to some."""
+    lines = [f"{address} {full_name(host)} {host}" for host, address in (ADDRESSES | elsewhere).items()]
     return "\n".join(["127.0.0.1 localhost", *lines, ""])
 
 
