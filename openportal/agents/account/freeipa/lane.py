@@ -42,7 +42,7 @@ from openportal.agents.account.freeipa.calls import (
 from openportal.agents.account.freeipa.entries import group_of
 from openportal.errors import JobError, Unavailable
 
-BATCH_MAX = 50
+BATCH_MAX_SUBJECTS = 50
 WAITING_MAX = 10_000
 MANY_NEW_MIN = 4
 ONE_WRITE_MEMBERS_MAX = 1000
@@ -95,7 +95,7 @@ class Lane:
                 self._busy -= subjects
 
     def _take(self) -> list[Waiting]:
-        """The next calls that may go: a full batch, and what else is about the same users."""
+        """The next calls that may go: all that is about the next users or groups, as many as a batch may have."""
         taken: list[Waiting] = []
         left: deque[Waiting] = deque()
         subjects: set[str] = set()
@@ -103,7 +103,7 @@ class Lane:
             subject = subject_of(waiting[0])
             if waiting[1].done():
                 continue
-            if subject in self._busy or (len(taken) >= BATCH_MAX and subject not in subjects):
+            if subject in self._busy or (len(subjects) >= BATCH_MAX_SUBJECTS and subject not in subjects):
                 left.append(waiting)
             else:
                 taken.append(waiting)
