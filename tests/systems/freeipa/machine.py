@@ -191,9 +191,10 @@ class Host:
         self._process = None
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, task: str = "") -> list[int]:
+    """The processes that a process has started, in one of its threads."""
     try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(word) for word in Path(f"/proc/{pid}/task/{task or pid}/children").read_text().split()]
     except OSError:
         return []
 
