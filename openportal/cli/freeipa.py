@@ -109,7 +109,7 @@ async def _carry_out(upkeep: Upkeep, subject: str, steps: Sequence[Step], operat
 
 
 def _run(ctx: click.Context, config: AgentConfig, user: str | None, apply: bool, work: Work) -> None:
-    """Log in, work, and end with 1 when something was left. Raises LedgerLocked before anything else."""
+    """Log in, work, and end with 1 when something was left. Raises LedgerLocked before FreeIPA is asked anything."""
     settings = Settings.of(config.extras, secret_of(config, "freeipa-password"), os.environ)
     if user is not None:
         password = click.prompt(f"Password of {user}", hide_input=True, err=True)

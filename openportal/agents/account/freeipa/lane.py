@@ -13,6 +13,8 @@ users are new, a second request puts them into each group by one write of it:
     request 2    the others into each group by group_mod, and whatever else is to be done
     request 3    by group_add_member, which tells of each user by itself, what request 2 was refused
 
+So each batch writes each group twice, and holds as many users as it may, however many calls each of them needs.
+
 The write of a group does not ask whether its members are there: only users whose making was answered are in it, and
 whoever of them is deleted meanwhile is missed by the call that finishes its making. It would lose what others write at
 the same time if the group were empty: hence the first user before the others. And what it costs the server grows with
