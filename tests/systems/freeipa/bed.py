@@ -38,9 +38,9 @@ class Bed:
     def ca_file(self) -> Path:
         return cache() / "pki" / "ca.crt"
 
-    def ipa(self, *arguments: str, server: str = "srv", text: str | None = None) -> str:
-        """Run `ipa` on a server, as admin; `text` is what is typed."""
-        return self.hosts[server].run("ipa", "-n", *arguments, text=text).stdout
+    def ipa(self, *arguments: str, server: str = "srv") -> str:
+        """Run `ipa` on a server, as admin."""
+        return self.hosts[server].run("ipa", "-n", *arguments).stdout
 
     def set_read_only(self, server: str, is_on: bool) -> None:
         """Let a directory refuse every change, or take them again."""
