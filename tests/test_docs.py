@@ -39,7 +39,7 @@ from openportal.bridge.agent import BridgeRole
 from openportal.bridge.auth import Refusal
 from openportal.bridge.http import STATUS, Api
 from openportal.cli.agents import agent_group
-from openportal.cli.leaves import leaf_handlers
+from openportal.cli.leaves import leaf_system
 from openportal.errors import ConfigError, OpenPortalError
 from openportal.grammar.health import DiagnosticsReport, HealthInfo
 from openportal.grammar.instructions import VERBS, Submit, describe
@@ -170,7 +170,7 @@ def own_handlers(defaults: AgentDefaults, extras: Mapping[str, str] = MappingPro
     if defaults.agent == "Filesystem":
         agent = dataclasses.replace(agent, tables=ONE_VOLUME)  # it refuses to manage nothing
     try:
-        return leaf_handlers(agent, defaults.command)
+        return leaf_system(agent, defaults.command).handlers
     except ConfigError:
         return ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from openportal.paddington.keyring import Keyring
 from openportal.paddington.peer import Links, Peer
 from openportal.templemeads.agent import Agent
 from openportal.templemeads.control import AgentControl
-from openportal.templemeads.handlers import Handler
+from openportal.templemeads.handlers import Handler, close_nothing
 from openportal.templemeads.ledger import Settings
 from openportal.templemeads.role import Role
 
@@ -85,6 +85,7 @@ def build_agent(
 def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connect: Connect) -> Agent:
     holder: list[Agent] = []
     handlers: Handlers = {}
+    close: Callable[[], Awaitable[None]] = close_nothing
     role: Role
     match config.agent:
         case "Portal":
@@ -102,11 +103,12 @@ def make_agent(config: AgentConfig, command: str, neighbours: list[Peer], connec
             role = bridge = BridgeRole(lambda: holder[0].core.offerings)
             handlers = bridge.handlers()
         case _:
-            from openportal.cli.leaves import leaf_handlers
+            from openportal.cli.leaves import leaf_system
 
-            handlers = leaf_handlers(config, command)
+            handlers, close = leaf_system(config, command)
             role = LeafRole(config.agent, handlers)
     agent = Agent(config.service.name, role, handlers, ledger_settings(config), neighbours, connect)
+    agent.close_leaf = close
     holder.append(agent)
     return agent
 

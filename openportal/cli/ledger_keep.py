@@ -7,8 +7,7 @@ agent stopped, which loses nothing: jobs wait for it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from openportal.cli.options import EXIT_BAD, FILE, PATHS, complain, found_source
 from openportal.cli.settings import Word
 from openportal.errors import LedgerError, LedgerLocked
 from openportal.templemeads import erasure, ledger
-from openportal.templemeads.events import EVENTS
-from openportal.templemeads.ledger import Ledger, Reader, Recorded
+from openportal.templemeads.ledger import Reader, Recorded
 
 SHOWN_POSITIONS = 10
 AGENT = click.argument("agent", type=FILE)
@@ -87,7 +85,7 @@ def prune(paths: tuple[Path, ...], folder: Path | None) -> None:
     found = found_sources(paths)
     refuse_running(found)
     for source in found:
-        with opened_writer(source) as opened:
+        with ledgers.opened_writer(source.settings) as opened:
             where = folder or (source.settings.path or Path()) / "archive"
             gone = opened.prune(where)
         click.echo(f"{source.name}: {f'pruned up to position {gone[-1].last}' if gone else 'nothing to prune'}")
@@ -109,7 +107,7 @@ def erase_in(source: Source, subject: str) -> bool:
     elsewhere = naming_records(source, subject)
     owners = {str(getattr(one.event, "subject", None)) for one in elsewhere} - {subject}
     answers = sorted(owner for owner in owners if owner.startswith(erasure.OWN_KEY))
-    with opened_writer(source) as opened:
+    with ledgers.opened_writer(source.settings) as opened:
         redact = partial(erasure.redacted, name=subject)
         known = opened.erase_subject(subject, redact)
         for owner in answers:
@@ -134,18 +132,6 @@ def still_named(left: Sequence[Recorded]) -> str:
     places = ", ".join(str(one.position) for one in left[:SHOWN_POSITIONS])
     more = f" and {len(left) - SHOWN_POSITIONS} more" if len(left) > SHOWN_POSITIONS else ""
     return f"; STILL NAMED at position {places}{more}: see `ledger show`, and erase the project if that is right"
-
-
-@contextmanager
-def opened_writer(source: Source) -> Iterator[Ledger]:
-    """The ledger of a stopped agent, replayed and ready to be changed."""
-    opened = Ledger.open(source.settings, EVENTS)
-    try:
-        for _ in opened.replay():
-            pass
-        yield opened
-    finally:
-        opened.close()
 
 
 COMMANDS = (backup, restore, archive, prune, erase)

@@ -23,7 +23,7 @@ from openportal.cli.wanted import Picker, Wanted
 from openportal.errors import ConfigError, LedgerError
 from openportal.paddington.config import AgentConfig, load
 from openportal.templemeads.events import EVENTS
-from openportal.templemeads.ledger import Reader, Recorded, Settings, Unknown, open_reader
+from openportal.templemeads.ledger import Ledger, Reader, Recorded, Settings, Unknown, open_reader
 from openportal.templemeads.ledger.sqlite import FILE_NAME, LOCK_NAME
 from openportal.templemeads.state import AgentState, StateImage
 
@@ -122,6 +122,18 @@ def opened(settings: Settings) -> Iterator[Reader]:
             yield reader
     except database_errors() as error:
         raise LedgerError(f"its database cannot be read: {error}") from error
+
+
+@contextmanager
+def opened_writer(settings: Settings) -> Iterator[Ledger]:
+    """The ledger of a stopped agent, replayed and ready to be changed. Raises LedgerLocked if the agent runs."""
+    found = Ledger.open(settings, EVENTS)
+    try:
+        for _ in found.replay():
+            pass
+        yield found
+    finally:
+        found.close()
 
 
 def database_errors() -> tuple[type[Exception], ...]:

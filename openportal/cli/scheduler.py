@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,21 +18,21 @@ from openportal.agents.scheduler.slurm.transport import Slurm
 from openportal.agents.scheduler.slurm.zones import site_zone
 from openportal.cli.compose import ledger_settings
 from openportal.errors import ConfigError
-from openportal.grammar.declaration import Instruction
 from openportal.grammar.identifiers import ProjectMapping
 from openportal.paddington.config import AgentConfig
 from openportal.templemeads.events import Ended, Received
-from openportal.templemeads.handlers import Handler
+from openportal.templemeads.handlers import System
 from openportal.templemeads.ledger import open_reader
 
 
-def slurm_handlers(config: AgentConfig) -> Mapping[type[Instruction], Handler]:
-    """What an agent can do on its Slurm. Raises ConfigError."""
+def slurm_system(config: AgentConfig) -> System:
+    """The Slurm of an agent. Raises ConfigError."""
     settings = Settings.of(config.extras)
     commands = Commands(settings)
     zone = site_zone(settings.time_zone, os.environ)
     recall = partial(limits_of, config)
-    return SlurmScheduler(slurm_by(settings, commands), commands, settings, zone, recall, time.time).handlers()
+    slurm = slurm_by(settings, commands)
+    return System(SlurmScheduler(slurm, commands, settings, zone, recall, time.time).handlers(), slurm.close)
 
 
 def slurm_by(settings: Settings, commands: Commands) -> Slurm:

@@ -29,7 +29,7 @@ from openportal.grammar.instructions import Instruction
 from openportal.paddington.peer import Links, Peer
 from openportal.templemeads.core import Core
 from openportal.templemeads.events import EVENTS
-from openportal.templemeads.handlers import Handler
+from openportal.templemeads.handlers import Handler, close_nothing
 from openportal.templemeads.job import Job, State
 from openportal.templemeads.ledger import Event, Ledger, Settings
 from openportal.templemeads.outbox import Ready
@@ -45,6 +45,7 @@ TICK_SECONDS = 1.0
 MAX_RUNNING = 64
 MAX_REFUSALS_LOGGED = 16  # of one turn, so that no neighbour fills a disk
 MAX_REASON_CHARACTERS = 500
+CLOSE_LEAF_SECONDS = 5.0
 DISK_FULL = "the disk with the ledger of {} is nearly full: no new jobs are taken until there is room"
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Agent:
         self.control: Control | None = None
         self.declared: Mapping[str, str] = {}  # peer -> the agent type that our configuration gives it
         self.effects: Counter[tuple[str, str]] = Counter()  # (action, `done` or `failed`), since the start
+        self.close_leaf: Callable[[], Awaitable[None]] = close_nothing
         self.failed: asyncio.Future[str] | None = None
         self._handlers = handlers
         self._settings = ledger
@@ -137,6 +139,7 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._close_leaf()
         if self._ledger is None:
             return
         if not self._replayed:  # memory is not what the log says, and must not be written into it
@@ -147,6 +150,14 @@ class Agent:
             log.error("stopped without a last commit", agent=self.name, reason=str(error))
         finally:
             self.ledger.close()
+
+    async def _close_leaf(self) -> None:
+        """Let go of the system behind us; what goes wrong with that must not cost the last commit."""
+        try:
+            async with asyncio.timeout(CLOSE_LEAF_SECONDS):
+                await self.close_leaf()
+        except Exception as error:
+            log.warning("the leaf was not closed", agent=self.name, reason=str(error) or type(error).__name__)
 
     async def _store_the_rest(self, reason: str) -> None:
         """What handlers observed before they were cut off, and where the log ends."""

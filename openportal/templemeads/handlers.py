@@ -12,7 +12,7 @@ earlier self did and answers the same. They raise `JobError` (or a subclass) for
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from openportal.grammar.instructions import Instruction
 
@@ -58,3 +58,17 @@ class Leaf(Protocol):
     def handlers(self) -> Mapping[type[Instruction], Handler]:
         """The instructions it answers."""
         ...
+
+
+async def close_nothing() -> None:
+    """There is nothing to let go of."""
+
+
+class System(NamedTuple):
+    """A leaf as its agent has it: what it answers, and how to let go of what it holds open when the agent stops.
+
+    `close` is called when all handlers have ended, cut off or not; one that runs a tool ends when the tool has.
+    """
+
+    handlers: Mapping[type[Instruction], Handler]
+    close: Callable[[], Awaitable[None]] = close_nothing

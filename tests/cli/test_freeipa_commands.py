@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ from click.testing import CliRunner, Result
 from openportal.agents.account.freeipa import servers as servers_module
 from openportal.cli import freeipa
 from openportal.cli.agents import agent_group
-from openportal.paddington.config import DEFAULTS
+from openportal.cli.compose import ledger_settings
+from openportal.cli.ledgers import opened_writer
+from openportal.paddington.config import DEFAULTS, load
 from openportal.paddington.secretstore import seal_secret
+from openportal.templemeads.events import EVENTS, Intended, Observed, Operated
+from openportal.templemeads.ledger import open_reader
 from tests.agents.account.freeipa.double import Double
 
 FILE = """agent = "Account"
@@ -103,3 +108,33 @@ def test_a_call_that_fails_is_printed(tmp_path: Path, realm: Double) -> None:
     done = run(tmp_path, "adopt", str(tmp_path / "mappings.txt"), "--apply")
     assert done.exit_code == freeipa.EXIT_LEFT
     assert "adopt group: brics.climate: FAILED: FreeIPA says no" in done.output
+
+
+def test_what_was_applied_is_in_the_ledger_of_the_agent(tmp_path: Path, realm: Double) -> None:
+    (tmp_path / "mappings.txt").touch()
+    run(tmp_path, "adopt", str(tmp_path / "mappings.txt"))
+    assert not (tmp_path / "acct.ledger").exists()  # who only looks leaves no trace
+    run(tmp_path, "adopt", str(tmp_path / "mappings.txt"), "--apply")
+    with open_reader(ledger_settings(load(tmp_path / "acct.toml")), EVENTS) as reader:
+        begun, *events = [recorded.event for recorded in reader.records()]
+    assert isinstance(begun, Operated)
+    assert begun.action == "adopt"
+    assert begun.by.endswith(f"(uid {os.getuid()})")
+    intents = {event.n: (event.action, event.target, event.subject) for event in events if isinstance(event, Intended)}
+    assert ("adopt user", "bob.climate", "bob.climate.brics") in intents.values()
+    assert ("adopt group", "brics.climate", f"job:{begun.id}") in intents.values()
+    outcomes = [event for event in events if isinstance(event, Observed)]
+    assert {event.n for event in outcomes} == set(intents)
+    assert all(event.ok for event in outcomes)
+
+
+def test_nothing_is_applied_while_the_agent_runs(tmp_path: Path, realm: Double) -> None:
+    (tmp_path / "mappings.txt").touch()
+    run(tmp_path, "adopt", str(tmp_path / "mappings.txt"))
+    with opened_writer(ledger_settings(load(tmp_path / "acct.toml"))):
+        refused = run(tmp_path, "adopt", str(tmp_path / "mappings.txt"), "--apply")
+        looked = run(tmp_path, "adopt", str(tmp_path / "mappings.txt"))
+    assert "stop that one first" in refused.output
+    assert refused.exit_code != 0
+    assert realm.of("bob.climate") == set()
+    assert looked.exit_code == 0, looked.output

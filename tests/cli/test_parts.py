@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from openportal.cli.compose import NoLeaf
+from openportal.cli.compose import NoLeaf, make_agent
 from openportal.cli.facility import HOST, Facility, answers, free_ports
-from openportal.cli.leaves import leaf_handlers
+from openportal.cli.leaves import leaf_system
 from openportal.errors import ConfigError
 from openportal.grammar import instructions as op
 from openportal.paddington import config
 from openportal.paddington.config import DEFAULTS, AgentConfig
+from openportal.paddington.memory import MemoryNetwork
+from openportal.templemeads.handlers import System
 from tests.processes.waiting import until
 
 VOLUMES = {"user_volumes": {"home": {"roots": ["/home"]}}}
@@ -42,30 +44,30 @@ def leaf(name: str, extras: Mapping[str, str], tables: Mapping[str, Any] | None 
 )
 def test_a_sandbox_makes_every_leaf(tmp_path: Path, name: str, verb: type[op.Instruction]) -> None:
     for tables in ({}, VOLUMES):
-        handlers = leaf_handlers(leaf(name, {"sandbox": str(tmp_path)}, tables), DEFAULTS[name].command)
+        handlers = leaf_system(leaf(name, {"sandbox": str(tmp_path)}, tables), DEFAULTS[name].command).handlers
         assert verb in handlers
 
 
 def test_leaves_with_systems_of_their_own() -> None:
-    assert op.AddUser in leaf_handlers(leaf("localaccount", {}), "op-localaccount")
-    assert op.AddLocalUser in leaf_handlers(leaf("filesystem", {}, VOLUMES), "op-filesystem")
-    assert op.SetLocalLimit in leaf_handlers(leaf("slurm", {"slurm-default-node": '{"cpus": 64}'}), "op-slurm")
+    assert op.AddUser in leaf_system(leaf("localaccount", {}), "op-localaccount").handlers
+    assert op.AddLocalUser in leaf_system(leaf("filesystem", {}, VOLUMES), "op-filesystem").handlers
+    assert op.SetLocalLimit in leaf_system(leaf("slurm", {"slurm-default-node": '{"cpus": 64}'}), "op-slurm").handlers
 
 
 def test_a_filesystem_agent_has_to_manage_something() -> None:
     with pytest.raises(ConfigError, match=r"/x\.toml has no \[user_volumes\.NAME\]"):
-        leaf_handlers(leaf("filesystem", {}), "op-filesystem")
+        leaf_system(leaf("filesystem", {}), "op-filesystem")
 
 
 @pytest.mark.parametrize("name", ["freeipa"])
 def test_leaves_without_a_system_are_told_how_to_get_a_sandbox(name: str) -> None:
     with pytest.raises(NoLeaf, match=f"{DEFAULTS[name].command} has no leaf system .* --key sandbox"):
-        leaf_handlers(leaf(name, {}), DEFAULTS[name].command)
+        leaf_system(leaf(name, {}), DEFAULTS[name].command)
 
 
 def test_a_scheduler_agent_has_to_know_what_a_node_is() -> None:
     with pytest.raises(ConfigError, match=r"slurm-default-node is missing.*--key sandbox"):
-        leaf_handlers(leaf("slurm", {}), "op-slurm")
+        leaf_system(leaf("slurm", {}), "op-slurm")
 
 
 @pytest.mark.processes
@@ -92,3 +94,19 @@ def test_a_port_for_metrics_that_is_taken_is_told_in_a_sentence(tmp_path: Path) 
         assert f"op-localaccount: [metrics] cannot listen on {HOST} port {port}: " in said
         assert "address already in use" in said
         assert "Traceback" not in said
+
+
+async def test_an_agent_that_stops_lets_go_of_its_leaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    async def close() -> None:
+        closed.append("leaf")
+
+    monkeypatch.setattr("openportal.cli.leaves.leaf_system", lambda config, command: System({}, close))
+    found = leaf("freeipa", {})
+    found = dataclasses.replace(found, ledger=dataclasses.replace(found.ledger, path=tmp_path))
+    network = MemoryNetwork()
+    agent = make_agent(found, "op-freeipa", [], lambda agent: network.exchange("x", [], agent))
+    await agent.start()
+    await agent.stop()
+    assert closed == ["leaf"]

@@ -22,7 +22,16 @@ from openportal.paddington.memory import MemoryNetwork
 from openportal.paddington.peer import Peer
 from openportal.templemeads.agent import MAX_RUNNING, Agent
 from openportal.templemeads.board import MAX_OPEN_JOBS
-from openportal.templemeads.events import EVENTS, AgentStarted, Ended, Intended, Observed, OfferingsSet, Started
+from openportal.templemeads.events import (
+    EVENTS,
+    AgentStarted,
+    AgentStopped,
+    Ended,
+    Intended,
+    Observed,
+    OfferingsSet,
+    Started,
+)
 from openportal.templemeads.handlers import Handler, Run
 from openportal.templemeads.job import Job
 from openportal.templemeads.ledger import Event, Settings, open_reader
@@ -723,3 +732,42 @@ async def test_a_checkpoint_that_fails_and_a_tick_that_fails_stop_no_clock(
     id = await pair.agents["ping"].submit("pong@default", f"ping.pong {LOOK}", "test", 60)
     job = await pair.agents["ping"].finished("pong@default", id, WAIT_SECONDS)
     assert job is not None and job.result == "true"
+
+
+async def test_the_leaf_is_let_go_of_when_its_handlers_have_ended(pair: Pair) -> None:
+    happened: list[str] = []
+    begun = asyncio.Event()
+
+    async def handler(run: Run, instruction: AddProject) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            happened.append("the handler ended")
+
+    async def close() -> None:
+        happened.append("the leaf was closed")
+
+    ping, pong = await pair.start({AddProject: handler})
+    pong.close_leaf = close
+    await ping.submit("pong@default", f"ping.pong {CHANGE}", "test", 60)
+    await begun.wait()
+    await pong.stop()
+    assert happened == ["the handler ended", "the leaf was closed"]
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+async def test_a_leaf_that_does_not_close_costs_no_commit(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("openportal.templemeads.agent.CLOSE_LEAF_SECONDS", 0.01)
+
+    async def close() -> None:
+        if how == "raises":
+            raise OSError("the connection is stuck")
+        await asyncio.Event().wait()
+
+    _, pong = await pair.start({IsExistingProject: look})
+    pong.close_leaf = close
+    await pong.stop("asked to")
+    assert pair.log("pong")[-1] == AgentStopped("asked to")

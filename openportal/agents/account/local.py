@@ -23,6 +23,7 @@ from openportal.agents import naming
 from openportal.agents.account import plan
 from openportal.agents.account.plan import Account, Call, Group
 from openportal.agents.account.policy import EXISTING, USABLE, Policy, Standing
+from openportal.agents.account.verbs import handlers_of
 from openportal.agents.locks import Locks
 from openportal.errors import ConfigError, RunError, Unavailable
 from openportal.grammar import instructions as op
@@ -166,62 +167,42 @@ class LocalAccounts:
 
     def handlers(self) -> Mapping[type[Instruction], Handler]:
         """The instructions of an account agent."""
-        return {
-            op.GetProjects: self._get_projects,
-            op.GetProjectMapping: self._get_project_mapping,
-            op.GetUsers: self._get_users,
-            op.GetUserMapping: self._get_user_mapping,
-            op.IsExistingProject: self._is_existing_project,
-            op.IsExistingUser: self._is_existing_user,
-            op.IsProtectedUser: self._is_protected_user,
-            op.IsBlockedUser: self._is_blocked_user,
-            op.IsLocalUserAdded: self._is_local_user_added,
-            op.IsLocalUserRemoved: self._is_local_user_removed,
-            op.IsLocalProjectAdded: self._is_local_project_added,
-            op.IsLocalProjectRemoved: self._is_local_project_removed,
-            op.AddProject: self._add_project,
-            op.RemoveProject: self._remove_project,
-            op.AddUser: self._add_user,
-            op.RemoveUser: self._remove_user,
-            op.BlockUser: self._block_user,
-            op.UnblockUser: self._unblock_user,
-            op.UpdateHomedir: self._update_homedir,
-        }
+        return handlers_of(self)
 
     # --- looks -----------------------------------------------------------------------------------------------------
 
-    async def _get_projects(self, run: Run, instruction: op.GetProjects) -> list[ProjectMapping]:
+    async def get_projects(self, run: Run, instruction: op.GetProjects) -> list[ProjectMapping]:
         groups = (group.name for group in await self._lookup.groups() if group.name not in self._policy.reserved)
         projects = (naming.project_of(group, instruction.portal) for group in groups if not naming.is_legacy(group))
         return [naming.project_mapping(project) for project in projects if project]
 
-    async def _get_project_mapping(self, run: Run, instruction: op.GetProjectMapping) -> ProjectMapping:
+    async def get_project_mapping(self, run: Run, instruction: op.GetProjectMapping) -> ProjectMapping:
         mapping = naming.project_mapping(instruction.project)
         if await self._lookup.group(mapping.local_group) is None:
             raise RunError(f"Project does not exist: {instruction.project}")
         return mapping
 
-    async def _get_users(self, run: Run, instruction: op.GetUsers) -> list[UserMapping]:
+    async def get_users(self, run: Run, instruction: op.GetUsers) -> list[UserMapping]:
         users = await self._members(instruction.project)
         return [naming.user_mapping(user) for user in users]
 
-    async def _get_user_mapping(self, run: Run, instruction: op.GetUserMapping) -> UserMapping:
+    async def get_user_mapping(self, run: Run, instruction: op.GetUserMapping) -> UserMapping:
         plan.require_account(instruction.user, await self._account(instruction.user), self._policy)
         return naming.user_mapping(instruction.user)
 
-    async def _is_existing_project(self, run: Run, instruction: op.IsExistingProject) -> bool:
+    async def is_existing_project(self, run: Run, instruction: op.IsExistingProject) -> bool:
         return await self._lookup.group(naming.project_group(instruction.project)) is not None
 
-    async def _is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
+    async def is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
         return await self._standing(instruction.user) in EXISTING
 
-    async def _is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
+    async def is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
         return await self._standing(instruction.user) is Standing.PROTECTED
 
-    async def _is_blocked_user(self, run: Run, instruction: op.IsBlockedUser) -> bool:
+    async def is_blocked_user(self, run: Run, instruction: op.IsBlockedUser) -> bool:
         return await self._standing(instruction.user) is Standing.BLOCKED
 
-    async def _is_local_user_added(self, run: Run, instruction: op.IsLocalUserAdded) -> bool:
+    async def is_local_user_added(self, run: Run, instruction: op.IsLocalUserAdded) -> bool:
         naming.require_local(instruction.mapping)
         user = instruction.mapping.user
         account = await self._account(user)
@@ -230,25 +211,25 @@ class LocalAccounts:
         active = plan.standing(account, user, self._policy) is Standing.ACTIVE
         return active and account.groups.issuperset(self._policy.wanted(user, run.sender))
 
-    async def _is_local_user_removed(self, run: Run, instruction: op.IsLocalUserRemoved) -> bool:
+    async def is_local_user_removed(self, run: Run, instruction: op.IsLocalUserRemoved) -> bool:
         naming.require_local(instruction.mapping)
         account = await self._account(instruction.mapping.user)
         is_now = plan.standing(account, instruction.mapping.user, self._policy)
         return account is None or is_now is Standing.FOREIGN or plan.is_stripped(account, self._policy)
 
-    async def _is_local_project_added(self, run: Run, instruction: op.IsLocalProjectAdded) -> bool:
+    async def is_local_project_added(self, run: Run, instruction: op.IsLocalProjectAdded) -> bool:
         mapping = instruction.mapping
         if mapping != naming.project_mapping(mapping.project):
             return False
         return await self._lookup.group(mapping.local_group) is not None
 
-    async def _is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
+    async def is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
         standings = [await self._standing(user) for user in await self._members(instruction.mapping.project)]
         return not any(standing in USABLE for standing in standings)
 
     # --- changes ---------------------------------------------------------------------------------------------------
 
-    async def _add_project(self, run: Run, instruction: op.AddProject) -> ProjectMapping:
+    async def add_project(self, run: Run, instruction: op.AddProject) -> ProjectMapping:
         mapping = naming.project_mapping(instruction.project)
         async with self._locks.hold(mapping.local_group):
             group, namesake = await self._project_group(mapping.local_group)
@@ -257,7 +238,7 @@ class LocalAccounts:
                 raise RunError(f"The group {mapping.local_group} was created and is not there.")
         return mapping
 
-    async def _remove_project(self, run: Run, instruction: op.RemoveProject) -> ProjectMapping:
+    async def remove_project(self, run: Run, instruction: op.RemoveProject) -> ProjectMapping:
         mapping = naming.project_mapping(instruction.project)
         async with self._locks.hold(mapping.local_group):
             for user in await self._members(instruction.project):
@@ -266,7 +247,7 @@ class LocalAccounts:
             await self._act(run, plan.delete_group(await self._lookup.group(mapping.local_group), self._policy))
         return mapping
 
-    async def _add_user(self, run: Run, instruction: op.AddUser) -> UserMapping:
+    async def add_user(self, run: Run, instruction: op.AddUser) -> UserMapping:
         user = instruction.user
         async with self._locked(user) as mapping:
             group, namesake = await self._project_group(mapping.local_group)
@@ -278,12 +259,12 @@ class LocalAccounts:
                 raise RunError(f"{mapping.local_user} was added and is still not in all of its groups.")
         return mapping
 
-    async def _remove_user(self, run: Run, instruction: op.RemoveUser) -> UserMapping:
+    async def remove_user(self, run: Run, instruction: op.RemoveUser) -> UserMapping:
         async with self._locked(instruction.user) as mapping:
             await self._disable(run, instruction.user)
         return mapping
 
-    async def _block_user(self, run: Run, instruction: op.BlockUser) -> UserMapping:
+    async def block_user(self, run: Run, instruction: op.BlockUser) -> UserMapping:
         user = instruction.user
         async with self._locked(user) as mapping:
             missing = await self._missing([self._policy.blocked])
@@ -292,7 +273,7 @@ class LocalAccounts:
                 raise RunError(f"{mapping.local_user} was blocked and is not in the group {self._policy.blocked}.")
         return mapping
 
-    async def _unblock_user(self, run: Run, instruction: op.UnblockUser) -> UserMapping:
+    async def unblock_user(self, run: Run, instruction: op.UnblockUser) -> UserMapping:
         user = instruction.user
         async with self._locked(user) as mapping:
             await self._act(run, plan.unblock_user(user, await self._account(user), self._policy))
@@ -300,7 +281,7 @@ class LocalAccounts:
                 raise RunError(f"{mapping.local_user} is still in the group {self._policy.blocked}.")
         return mapping
 
-    async def _update_homedir(self, run: Run, instruction: op.UpdateHomedir) -> str:
+    async def update_homedir(self, run: Run, instruction: op.UpdateHomedir) -> str:
         user, home = instruction.user, str(instruction.path)
         async with self._locked(user):
             await self._act(run, plan.update_home(user, await self._account(user), home, self._policy))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from openportal.agents import naming
+from openportal.agents.account.verbs import handlers_of
 from openportal.agents.sandbox.store import SandboxStore, Value
 from openportal.errors import RunError
 from openportal.grammar import instructions as op
@@ -29,86 +30,64 @@ class SandboxAccounts:
 
     def handlers(self) -> Mapping[type[Instruction], Handler]:
         """The instructions of an account agent."""
-        return self._store.tuned(
-            {
-                op.GetProjects: self._get_projects,
-                op.GetProjectMapping: self._get_project_mapping,
-                op.GetUsers: self._get_users,
-                op.GetUserMapping: self._get_user_mapping,
-                op.IsExistingProject: self._is_existing_project,
-                op.IsExistingUser: self._is_existing_user,
-                op.IsProtectedUser: self._is_protected_user,
-                op.IsBlockedUser: self._is_blocked_user,
-                op.IsLocalUserAdded: self._is_local_user_added,
-                op.IsLocalUserRemoved: self._is_local_user_removed,
-                op.IsLocalProjectAdded: self._is_local_project_added,
-                op.IsLocalProjectRemoved: self._is_local_project_removed,
-                op.AddProject: self._add_project,
-                op.RemoveProject: self._remove_project,
-                op.AddUser: self._add_user,
-                op.RemoveUser: self._remove_user,
-                op.BlockUser: self._block_user,
-                op.UnblockUser: self._unblock_user,
-                op.UpdateHomedir: self._update_homedir,
-            }
-        )
+        return self._store.tuned(handlers_of(self))
 
     # --- looks -----------------------------------------------------------------------------------------------------
 
-    def _get_projects(self, run: Run, instruction: op.GetProjects) -> list[ProjectMapping]:
+    def get_projects(self, run: Run, instruction: op.GetProjects) -> list[ProjectMapping]:
         projects = map(ProjectIdentifier.parse, self._store.names("projects"))
         return [naming.project_mapping(project) for project in projects if project.portal == instruction.portal.portal]
 
-    def _get_project_mapping(self, run: Run, instruction: op.GetProjectMapping) -> ProjectMapping:
+    def get_project_mapping(self, run: Run, instruction: op.GetProjectMapping) -> ProjectMapping:
         mapping = naming.project_mapping(instruction.project)
         if not self._has_project(instruction.project):
             raise RunError(f"Project does not exist: {instruction.project}")
         return mapping
 
-    def _get_users(self, run: Run, instruction: op.GetUsers) -> list[UserMapping]:
+    def get_users(self, run: Run, instruction: op.GetUsers) -> list[UserMapping]:
         users = self._users(instruction.project)
         return [naming.user_mapping(user) for user in users if self._state(user) != REMOVED]
 
-    def _get_user_mapping(self, run: Run, instruction: op.GetUserMapping) -> UserMapping:
+    def get_user_mapping(self, run: Run, instruction: op.GetUserMapping) -> UserMapping:
         self._require(instruction.user)
         return naming.user_mapping(instruction.user)
 
-    def _is_existing_project(self, run: Run, instruction: op.IsExistingProject) -> bool:
+    def is_existing_project(self, run: Run, instruction: op.IsExistingProject) -> bool:
         return self._has_project(instruction.project)
 
-    def _is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
+    def is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
         return self._state(instruction.user) in (ACTIVE, BLOCKED)
 
-    def _is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
+    def is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
         return _is_protected(self._get(instruction.user))
 
-    def _is_blocked_user(self, run: Run, instruction: op.IsBlockedUser) -> bool:
+    def is_blocked_user(self, run: Run, instruction: op.IsBlockedUser) -> bool:
         return self._state(instruction.user) == BLOCKED
 
-    def _is_local_user_added(self, run: Run, instruction: op.IsLocalUserAdded) -> bool:
+    def is_local_user_added(self, run: Run, instruction: op.IsLocalUserAdded) -> bool:
         mapping = instruction.mapping
         naming.require_local(mapping)
         return mapping == naming.user_mapping(mapping.user) and self._state(mapping.user) == ACTIVE
 
-    def _is_local_user_removed(self, run: Run, instruction: op.IsLocalUserRemoved) -> bool:
+    def is_local_user_removed(self, run: Run, instruction: op.IsLocalUserRemoved) -> bool:
         naming.require_local(instruction.mapping)
         return self._state(instruction.mapping.user) in (None, REMOVED)
 
-    def _is_local_project_added(self, run: Run, instruction: op.IsLocalProjectAdded) -> bool:
+    def is_local_project_added(self, run: Run, instruction: op.IsLocalProjectAdded) -> bool:
         mapping = instruction.mapping
         return mapping == naming.project_mapping(mapping.project) and self._has_project(mapping.project)
 
-    def _is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
+    def is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
         return all(self._state(user) == REMOVED for user in self._users(instruction.mapping.project))
 
     # --- changes ---------------------------------------------------------------------------------------------------
 
-    async def _add_project(self, run: Run, instruction: op.AddProject) -> ProjectMapping:
+    async def add_project(self, run: Run, instruction: op.AddProject) -> ProjectMapping:
         mapping = naming.project_mapping(instruction.project)
         await self._make_project(run, mapping)
         return mapping
 
-    async def _remove_project(self, run: Run, instruction: op.RemoveProject) -> ProjectMapping:
+    async def remove_project(self, run: Run, instruction: op.RemoveProject) -> ProjectMapping:
         project = instruction.project
         mapping = naming.project_mapping(project)
         for user in self._users(project):
@@ -117,7 +96,7 @@ class SandboxAccounts:
             await self._put(run, "projects", str(project), None, "delete group")
         return mapping
 
-    async def _add_user(self, run: Run, instruction: op.AddUser) -> UserMapping:
+    async def add_user(self, run: Run, instruction: op.AddUser) -> UserMapping:
         user = instruction.user
         mapping = naming.user_mapping(user)
         found = self._get(user)
@@ -130,18 +109,18 @@ class SandboxAccounts:
             await self._put_user(run, user, {**found, "state": ACTIVE}, "enable user")
         return mapping
 
-    async def _remove_user(self, run: Run, instruction: op.RemoveUser) -> UserMapping:
+    async def remove_user(self, run: Run, instruction: op.RemoveUser) -> UserMapping:
         mapping = naming.user_mapping(instruction.user)
         await self._disable(run, instruction.user)
         return mapping
 
-    async def _block_user(self, run: Run, instruction: op.BlockUser) -> UserMapping:
+    async def block_user(self, run: Run, instruction: op.BlockUser) -> UserMapping:
         return await self._move(run, instruction.user, BLOCKED, "block user", (ACTIVE, REMOVED))
 
-    async def _unblock_user(self, run: Run, instruction: op.UnblockUser) -> UserMapping:
+    async def unblock_user(self, run: Run, instruction: op.UnblockUser) -> UserMapping:
         return await self._move(run, instruction.user, ACTIVE, "unblock user", (BLOCKED,))
 
-    async def _update_homedir(self, run: Run, instruction: op.UpdateHomedir) -> str:
+    async def update_homedir(self, run: Run, instruction: op.UpdateHomedir) -> str:
         user, home = instruction.user, str(instruction.path)
         found = self._require(user)
         if _is_protected(found):

@@ -38,16 +38,15 @@ class Bed:
     def ca_file(self) -> Path:
         return cache() / "pki" / "ca.crt"
 
-    @property
-    def hosts_file(self) -> Path:
-        """What a process needs for its /etc/hosts to find the servers."""
-        path = self.folder / "hosts"
-        path.write_text(hosts_file())
-        return path
-
     def ipa(self, *arguments: str, server: str = "srv") -> str:
         """Run `ipa` on a server, as admin."""
         return self.hosts[server].run("ipa", "-n", *arguments).stdout
+
+    def set_read_only(self, server: str, is_on: bool) -> None:
+        """Let a directory refuse every change, or take them again."""
+        change = f"replace: nsslapd-readonly\nnsslapd-readonly: {'on' if is_on else 'off'}"
+        modify = ("ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", "ldapi://%2Frun%2Fslapd-IPA-TEST.socket")
+        self.hosts[server].run(*modify, text=f"dn: cn=config\nchangetype: modify\n{change}\n")
 
     def known(self, user: str, host: str = "cli") -> str:
         """What `id` says of a user on a host that is enrolled, once its sssd is ready to say something."""

@@ -15,7 +15,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,10 +22,11 @@ HERE = Path(__file__).parent
 FABRIC = "ipa"
 GATEWAY = "10.213.0.254"
 DOMAIN = "ipa.test"
-ADDRESSES: Mapping[str, str] = {"srv": "10.213.0.1", "cli": "10.213.0.2", "srv2": "10.213.0.3"}
+ADDRESSES: dict[str, str] = {"srv": "10.213.0.1", "cli": "10.213.0.2", "srv2": "10.213.0.3"}
 BOOT_SECONDS = 120.0
 HALT_SECONDS = 60.0
 POLL_SECONDS = 0.1
+INOTIFY_INSTANCES = 1024
 SETTLED = ("running", "degraded")
 POWER_OFF = signal.SIGRTMIN + 4
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,10 +45,17 @@ def full_name(host: str) -> str:
     return f"{host}.{DOMAIN}"
 
 
-def hosts_file() -> str:
-    """What /etc/hosts says on every host, and to whoever must find them."""
-    lines = [f"{address} {full_name(host)} {host}" for host, address in ADDRESSES.items()]
+def hosts_file(**elsewhere: str) -> str:
+    """What /etc/hosts says on every host, and to whoever must find them; `elsewhere` are other ways to some."""
+    lines = [f"{address} {full_name(host)} {host}" for host, address in (ADDRESSES | elsewhere).items()]
     return "\n".join(["127.0.0.1 localhost", *lines, ""])
+
+
+def allow_watches() -> None:
+    """Every systemd takes some of what a user may have of these; beside other containers the usual 128 are too few."""
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text()) < INOTIFY_INSTANCES:
+        limit.write_text(str(INOTIFY_INSTANCES))
 
 
 class Network:
@@ -56,6 +63,7 @@ class Network:
 
     def __enter__(self) -> Network:
         self.remove()
+        allow_watches()
         for command in (
             f"netns add {FABRIC}",
             f"-n {FABRIC} link set lo up",
@@ -168,7 +176,9 @@ class Host:
         assert self._process is not None
         found = next((pid for pid in children(self._process.pid) if command_of(pid) == "systemd"), None)
         if found is None and self._process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended: {(self.folder / 'console.log').read_text()[-2000:]}")
+            raise RuntimeError(
+                f"{self.name} ended ({self._process.returncode}): {(self.folder / 'console.log').read_text()[-2000:]}"
+            )
         return found
 
     def run(self, *command: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -192,9 +202,10 @@ class Host:
         self._process = None
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, task: str = "") -> list[int]:
+    """The processes that a process has started, in one of its threads."""
     try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(word) for word in Path(f"/proc/{pid}/task/{task or pid}/children").read_text().split()]
     except OSError:
         return []
 

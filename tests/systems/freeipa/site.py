@@ -17,7 +17,7 @@ from openportal.agents.account.freeipa.settings import Settings
 from openportal.cli.facility import MEMBERS, Facility, Member
 from openportal.paddington.secretstore import seal_secret
 from tests.systems.freeipa.bed import Bed
-from tests.systems.freeipa.machine import ADDRESSES, full_name
+from tests.systems.freeipa.machine import ADDRESSES, full_name, hosts_file
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "freeipa.md"
 AGENT, PASSWORD = "op-agent", "AgentSecret123"
@@ -81,19 +81,24 @@ def leaf(bed: Bed, password: str = PASSWORD, environ: Mapping[str, str] | None =
 
 
 class IpaFacility(Facility):
-    """A facility whose account agent is `op-freeipa` and finds the servers by its own /etc/hosts."""
+    """A facility whose account agent is `op-freeipa` and finds the servers by its own /etc/hosts.
 
-    def __init__(self, folder: Path, bed: Bed) -> None:
+    `elsewhere` are addresses of servers that are not their own.
+    """
+
+    def __init__(self, folder: Path, bed: Bed, **elsewhere: str) -> None:
         members = [m if m.name != "acct" else Member("acct", "op-freeipa", "Account", m.dials) for m in MEMBERS]
         super().__init__(folder, tuple(members), environment={VARIABLE: SEALING})
         self._bed = bed
+        self._hosts = folder / "hosts"
+        self._hosts.write_text(hosts_file(**elsewhere))
 
     def command(self, member: Member) -> list[str]:
         usual = super().command(member)
         if member.command != "op-freeipa":
             return usual
         script = 'mount --bind "$0" /etc/hosts && exec "$@"'
-        return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(self._bed.hosts_file), *usual]
+        return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(self._hosts), *usual]
 
     def lay_out_with(self, **more: str) -> None:
         """Write the files; `more` are further extras of the account agent."""

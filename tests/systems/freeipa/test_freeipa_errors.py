@@ -10,6 +10,7 @@ import pytest
 from openportal.agents.account.freeipa import directory, plan, rpc
 from openportal.agents.account.freeipa.calls import (
     Call,
+    IpaBusy,
     IpaDown,
     IpaExists,
     IpaForbidden,
@@ -76,6 +77,8 @@ def stopped(bed: Bed, unit: str) -> Iterator[None]:
 
 ROWS: list[tuple[str, Call, type[JobError], str]] = [
     ("4001", Call("user_show", "err.nobody"), IpaNotFound, "user not found"),
+    ("4001", Call("user_mod", "err.nobody", {"sn": "S"}, "change"), IpaNotFound, "user not found"),
+    ("4001", switch("err.nobody", "user_disable"), IpaNotFound, "no such entry"),
     ("4002", create("err.here"), IpaExists, "already exists"),
     ("4010", switch("err.off", "user_disable"), IpaUnchanged, "already disabled"),
     ("4009", switch("err.here", "user_enable"), IpaUnchanged, "already enabled"),
@@ -217,9 +220,12 @@ async def test_a_password_that_expired_is_told_and_not_changed(bed: Bed, open_se
 
 async def test_an_account_that_was_locked(bed: Bed, open_session: Sessions) -> None:
     bed.ipa("user-add", "err.locked", "--first", "G", "--last", "S")
+    bed.ipa("passwd", "err.locked", PASSWORD)
     for _ in range(7):
         with pytest.raises(IpaLogin):
             await open_session("err.locked", "wrong").call(Call("ping", ""))
+    with pytest.raises(IpaLogin, match="disabled or locked"):
+        await open_session("err.locked", PASSWORD).call(Call("ping", ""))
 
 
 async def test_a_session_that_is_not_accepted_is_opened_again(session: Session) -> None:
@@ -251,6 +257,18 @@ async def test_the_directory_server_is_stopped(bed: Bed, session: Session, open_
             assert caught.value.refused is False
     assert await session.call(Call("user_show", "admin"))
     assert session._cookie == cookie
+
+
+async def test_a_directory_that_takes_no_changes(bed: Bed, session: Session) -> None:
+    """As it is when its disk is full."""
+    bed.set_read_only("srv", True)
+    try:
+        assert await session.call(Call("user_show", "admin"))
+        with pytest.raises(IpaBusy, match="4203"):
+            await session.call(create("err.readonly"))
+    finally:
+        bed.set_read_only("srv", False)
+    assert await session.call(create("err.readonly"))
 
 
 async def test_the_kdc_is_stopped(bed: Bed, session: Session, open_session: Sessions) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
@@ -17,16 +19,31 @@ from tests.systems.freeipa.site import Leaf, leaf
 pytestmark = pytest.mark.systems
 BOTH = f"{full_name('srv')},{full_name('srv2')}"
 WINDOW_SECONDS = "2"
+REPLICATED_SECONDS = 300.0
 
 
-def both(bed: Bed, **more: str) -> Leaf:
-    return leaf(bed, freeipa_server=BOTH, freeipa_replication_window=WINDOW_SECONDS, **more)
+Make = Callable[..., Leaf]
+
+
+@pytest.fixture
+async def make(bed: Bed) -> AsyncIterator[Make]:
+    """Makes leaves, of both masters unless others are named, and closes them."""
+    made: list[Leaf] = []
+
+    def one(servers: str = BOTH, **more: str) -> Leaf:
+        made.append(leaf(bed, freeipa_server=servers, freeipa_replication_window=WINDOW_SECONDS, **more))
+        return made[-1]
+
+    yield one
+    for each in made:
+        await each.servers.close()
 
 
 async def until_there(bed: Bed, name: str, server: str, kind: str = "user") -> None:
-    """Wait for replication."""
-    host = bed.hosts[server]
-    await until_async(lambda: name in host.run("ipa", "-n", f"{kind}-show", name, check=False).stdout, f"{name} there")
+    """Wait for replication, which may have much to carry over from the tests before, and waits after a restart."""
+    show = ("ipa", "-n", f"{kind}-show", name)
+    look = partial(bed.hosts[server].run, *show, check=False)
+    await until_async(lambda: name in look().stdout, f"{name} there", REPLICATED_SECONDS)
 
 
 async def back(accounts: Leaf) -> None:
@@ -34,27 +51,29 @@ async def back(accounts: Leaf) -> None:
     await until_async(lambda: accounts.servers.writer().name == full_name("srv"), "the usual master is back")
 
 
-async def test_a_user_arrives_on_the_other_master(bed: Bed) -> None:
-    accounts = both(bed)
+async def test_a_user_arrives_on_the_other_master(bed: Bed, make: Make) -> None:
+    accounts = make()
     await answer(accounts, "add_user rep.masters.brics")
     await until_there(bed, "rep.masters", "srv2")
     assert accounts.servers.writer().name == full_name("srv")
-    await accounts.servers.close()
 
 
-async def test_the_write_server_is_a_setting(bed: Bed) -> None:
-    accounts = both(bed, freeipa_write_server=full_name("srv2"))
+async def test_the_write_server_is_a_setting(bed: Bed, make: Make) -> None:
+    accounts = make(freeipa_write_server=full_name("srv2"))
     assert accounts.servers.writer().name == full_name("srv2")
     await answer(accounts, "add_user wri.masters.brics")
     await until_there(bed, "wri.masters", "srv")
-    await accounts.servers.close()
 
 
-async def test_a_user_that_only_the_other_master_has_is_not_absent(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_user_that_only_the_other_master_has_is_not_absent(
+    bed: Bed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(directory, "PATIENCE_SECONDS", 1.0)
-    accounts = both(bed)
+    accounts = make()
     await answer(accounts, "add_project apart.brics")
-    second = leaf(bed, freeipa_server=full_name("srv2"))
+    for group in ("brics.apart", "openportal", "op_shared_default"):  # or the second would make them too
+        await until_there(bed, group, "srv2", "group")
+    second = make(full_name("srv2"))
     bed.network.part("srv", "srv2")
     try:
         await answer(second, "add_user pia.apart.brics")
@@ -66,13 +85,13 @@ async def test_a_user_that_only_the_other_master_has_is_not_absent(bed: Bed, mon
         bed.network.unite("srv", "srv2")
     await until_there(bed, "pia.apart", "srv")
     assert await answer(accounts, "is_existing_user pia.apart.brics") is True
-    for found in (accounts, second):
-        await found.servers.close()
 
 
-async def test_one_timeout_does_not_move_the_writes_and_three_do(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_timeout_does_not_move_the_writes_and_three_do(
+    bed: Bed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rpc, "CALL_SECONDS", 1.0)
-    accounts = both(bed)
+    accounts = make()
     await answer(accounts, "is_existing_user rep.masters.brics")
     writers = []
     bed.network.cut("srv")
@@ -87,13 +106,12 @@ async def test_one_timeout_does_not_move_the_writes_and_three_do(bed: Bed, monke
         bed.network.mend("srv")
     await back(accounts)
     await until_there(bed, "far.masters", "srv")
-    await accounts.servers.close()
 
 
 async def test_a_refused_connection_moves_them_at_once_and_they_come_back(
-    bed: Bed, caplog: pytest.LogCaptureFixture
+    bed: Bed, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    accounts = both(bed)
+    accounts = make()
     await answer(accounts, "add_project moved.brics")
     await until_there(bed, "brics.moved", "srv2", "group")
     bed.hosts["srv"].run("systemctl", "stop", "apache2")
@@ -106,4 +124,3 @@ async def test_a_refused_connection_moves_them_at_once_and_they_come_back(
         bed.wait_login("srv")
     await back(accounts)
     await until_there(bed, "mia.moved", "srv")
-    await accounts.servers.close()

@@ -34,6 +34,11 @@ class Adoption:
     steps: tuple[Step, ...] = ()
     refused: str = ""
 
+    @property
+    def subject(self) -> str:
+        """Whom it is about, in the network's words."""
+        return str(self.mapping.user if isinstance(self.mapping, UserMapping) else self.mapping.project)
+
 
 def parse_mappings(text: str) -> list[UserMapping | ProjectMapping]:
     """The lines of a mapping file, projects first. Raises ConfigError, naming the line."""

@@ -24,6 +24,7 @@ from openportal.agents.account.freeipa.entries import Account
 from openportal.agents.account.freeipa.plan import Wanted
 from openportal.agents.account.freeipa.servers import Server
 from openportal.agents.account.policy import EXISTING, USABLE, Standing
+from openportal.agents.account.verbs import handlers_of
 from openportal.agents.locks import Locks
 from openportal.errors import RunError
 from openportal.grammar import instructions as op
@@ -44,63 +45,43 @@ class FreeIpaAccounts:
 
     def handlers(self) -> Mapping[type[Instruction], Handler]:
         """The instructions of an account agent."""
-        return {
-            op.GetProjects: self._get_projects,
-            op.GetProjectMapping: self._get_project_mapping,
-            op.GetUsers: self._get_users,
-            op.GetUserMapping: self._get_user_mapping,
-            op.IsExistingProject: self._is_existing_project,
-            op.IsExistingUser: self._is_existing_user,
-            op.IsProtectedUser: self._is_protected_user,
-            op.IsBlockedUser: self._is_blocked_user,
-            op.IsLocalUserAdded: self._is_local_user_added,
-            op.IsLocalUserRemoved: self._is_local_user_removed,
-            op.IsLocalProjectAdded: self._is_local_project_added,
-            op.IsLocalProjectRemoved: self._is_local_project_removed,
-            op.AddProject: self._add_project,
-            op.RemoveProject: self._remove_project,
-            op.AddUser: self._add_user,
-            op.RemoveUser: self._remove_user,
-            op.BlockUser: self._block_user,
-            op.UnblockUser: self._unblock_user,
-            op.UpdateHomedir: self._update_homedir,
-        }
+        return handlers_of(self)
 
     # --- looks -----------------------------------------------------------------------------------------------------
 
-    async def _get_projects(self, run: Run, instruction: op.GetProjects) -> list[ProjectMapping]:
+    async def get_projects(self, run: Run, instruction: op.GetProjects) -> list[ProjectMapping]:
         if instruction.portal.portal in naming.INTERNAL_PORTALS:
             return []
         found = await self._directory.projects(instruction.portal, run.sender)
         return [ProjectMapping(project, group.name) for project, group in found.items()]
 
-    async def _get_project_mapping(self, run: Run, instruction: op.GetProjectMapping) -> ProjectMapping:
+    async def get_project_mapping(self, run: Run, instruction: op.GetProjectMapping) -> ProjectMapping:
         group = await self._directory.project(instruction.project)
         if group is None:
             raise RunError(f"Project does not exist: {instruction.project}")
         return ProjectMapping(instruction.project, group.name)
 
-    async def _get_users(self, run: Run, instruction: op.GetUsers) -> list[UserMapping]:
+    async def get_users(self, run: Run, instruction: op.GetUsers) -> list[UserMapping]:
         found = await self._directory.members(instruction.project, run.sender)
         return [plan.mapping(user, account) for user, account, _ in found]
 
-    async def _get_user_mapping(self, run: Run, instruction: op.GetUserMapping) -> UserMapping:
+    async def get_user_mapping(self, run: Run, instruction: op.GetUserMapping) -> UserMapping:
         account, is_now = await self._directory.stand(instruction.user)
         return plan.mapping(instruction.user, plan.require_account(instruction.user, account, is_now))
 
-    async def _is_existing_project(self, run: Run, instruction: op.IsExistingProject) -> bool:
+    async def is_existing_project(self, run: Run, instruction: op.IsExistingProject) -> bool:
         return await self._directory.project(instruction.project) is not None
 
-    async def _is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
+    async def is_existing_user(self, run: Run, instruction: op.IsExistingUser) -> bool:
         return (await self._directory.stand(instruction.user))[1] in EXISTING
 
-    async def _is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
+    async def is_protected_user(self, run: Run, instruction: op.IsProtectedUser) -> bool:
         return (await self._directory.stand(instruction.user))[1] is Standing.PROTECTED
 
-    async def _is_blocked_user(self, run: Run, instruction: op.IsBlockedUser) -> bool:
+    async def is_blocked_user(self, run: Run, instruction: op.IsBlockedUser) -> bool:
         return (await self._directory.stand(instruction.user))[1] is Standing.BLOCKED
 
-    async def _is_local_user_added(self, run: Run, instruction: op.IsLocalUserAdded) -> bool:
+    async def is_local_user_added(self, run: Run, instruction: op.IsLocalUserAdded) -> bool:
         naming.require_local(instruction.mapping)
         user = instruction.mapping.user
         account, is_now = await self._directory.stand(user)
@@ -108,24 +89,24 @@ class FreeIpaAccounts:
             return False
         return plan.is_added(account, is_now, self._wanted(user, run.sender, instruction.mapping.local_group))
 
-    async def _is_local_user_removed(self, run: Run, instruction: op.IsLocalUserRemoved) -> bool:
+    async def is_local_user_removed(self, run: Run, instruction: op.IsLocalUserRemoved) -> bool:
         naming.require_local(instruction.mapping)
         account, is_now = await self._directory.stand(instruction.mapping.user)
         if account is None or is_now is Standing.FOREIGN:
             return True
         return plan.is_removed(account, is_now, run.sender, self._policy)
 
-    async def _is_local_project_added(self, run: Run, instruction: op.IsLocalProjectAdded) -> bool:
+    async def is_local_project_added(self, run: Run, instruction: op.IsLocalProjectAdded) -> bool:
         group = await self._directory.project(instruction.mapping.project)
         return group is not None and group.name == instruction.mapping.local_group
 
-    async def _is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
+    async def is_local_project_removed(self, run: Run, instruction: op.IsLocalProjectRemoved) -> bool:
         members = await self._directory.members(instruction.mapping.project, run.sender)
         return not any(is_now in USABLE for _, _, is_now in members)
 
     # --- changes ---------------------------------------------------------------------------------------------------
 
-    async def _add_project(self, run: Run, instruction: op.AddProject) -> ProjectMapping:
+    async def add_project(self, run: Run, instruction: op.AddProject) -> ProjectMapping:
         project = instruction.project
         mapping = naming.project_mapping(project)
         plan.require_lower(mapping.local_group)
@@ -138,7 +119,7 @@ class FreeIpaAccounts:
 
         return await self._directory.until_done(attempt)
 
-    async def _remove_project(self, run: Run, instruction: op.RemoveProject) -> ProjectMapping:
+    async def remove_project(self, run: Run, instruction: op.RemoveProject) -> ProjectMapping:
         project = instruction.project
         group = await self._directory.project(project)
         members = await self._directory.members(project, run.sender)
@@ -146,7 +127,7 @@ class FreeIpaAccounts:
         raise_first(done)
         return ProjectMapping(project, group.name) if group else naming.project_mapping(project)
 
-    async def _add_user(self, run: Run, instruction: op.AddUser) -> UserMapping:
+    async def add_user(self, run: Run, instruction: op.AddUser) -> UserMapping:
         user = instruction.user
         plan.require_lower(naming.user_mapping(user).local_user)
 
@@ -164,7 +145,7 @@ class FreeIpaAccounts:
 
         return await self._change(user, attempt)
 
-    async def _remove_user(self, run: Run, instruction: op.RemoveUser) -> UserMapping:
+    async def remove_user(self, run: Run, instruction: op.RemoveUser) -> UserMapping:
         return await self._remove(run, instruction.user)
 
     async def _remove(self, run: Run, user: UserIdentifier) -> UserMapping:
@@ -177,19 +158,19 @@ class FreeIpaAccounts:
 
         return await self._change(user, attempt)
 
-    async def _block_user(self, run: Run, instruction: op.BlockUser) -> UserMapping:
+    async def block_user(self, run: Run, instruction: op.BlockUser) -> UserMapping:
         def decide(account: Account, is_now: Standing) -> Wanted | None:
             return plan.to_block(is_now, self._policy)
 
         return await self._alter(run, instruction.user, decide)
 
-    async def _unblock_user(self, run: Run, instruction: op.UnblockUser) -> UserMapping:
+    async def unblock_user(self, run: Run, instruction: op.UnblockUser) -> UserMapping:
         def decide(account: Account, is_now: Standing) -> Wanted | None:
             return plan.to_unblock(account, is_now, self._policy)
 
         return await self._alter(run, instruction.user, decide)
 
-    async def _update_homedir(self, run: Run, instruction: op.UpdateHomedir) -> str:
+    async def update_homedir(self, run: Run, instruction: op.UpdateHomedir) -> str:
         home = str(instruction.path)
 
         def decide(account: Account, is_now: Standing) -> Wanted | None:

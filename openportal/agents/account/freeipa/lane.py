@@ -13,6 +13,8 @@ users are new, a second request puts them into each group by one write of it:
     request 2    the others into each group by group_mod, and whatever else is to be done
     request 3    by group_add_member, which tells of each user by itself, what request 2 was refused
 
+So each batch writes each group twice, and holds as many users as it may, however many calls each of them needs.
+
 The write of a group does not ask whether its members are there: only users whose making was answered are in it, and
 whoever of them is deleted meanwhile is missed by the call that finishes its making. It would lose what others write at
 the same time if the group were empty: hence the first user before the others. And what it costs the server grows with
@@ -42,7 +44,7 @@ from openportal.agents.account.freeipa.calls import (
 from openportal.agents.account.freeipa.entries import group_of
 from openportal.errors import JobError, Unavailable
 
-BATCH_MAX = 50
+BATCH_MAX_SUBJECTS = 50
 WAITING_MAX = 10_000
 MANY_NEW_MIN = 4
 ONE_WRITE_MEMBERS_MAX = 1000
@@ -76,6 +78,14 @@ class Lane:
             task.add_done_callback(self._working.discard)
         return await future
 
+    async def close(self) -> None:
+        """End the requests that are under way; whoever waits for one, or for its turn, is cancelled."""
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
+        for _, future in self._waiting:
+            future.cancel()
+
     async def _work(self) -> None:
         await asyncio.sleep(0)  # one turn for the other calls of whoever made the first
         while taken := self._take():
@@ -87,7 +97,7 @@ class Lane:
                 self._busy -= subjects
 
     def _take(self) -> list[Waiting]:
-        """The next calls that may go: a full batch, and what else is about the same users."""
+        """The next calls that may go: all that is about the next users or groups, as many as a batch may have."""
         taken: list[Waiting] = []
         left: deque[Waiting] = deque()
         subjects: set[str] = set()
@@ -95,7 +105,7 @@ class Lane:
             subject = subject_of(waiting[0])
             if waiting[1].done():
                 continue
-            if subject in self._busy or (len(taken) >= BATCH_MAX and subject not in subjects):
+            if subject in self._busy or (len(subjects) >= BATCH_MAX_SUBJECTS and subject not in subjects):
                 left.append(waiting)
             else:
                 taken.append(waiting)
@@ -110,6 +120,9 @@ class Lane:
             for _, future in taken:
                 if not future.done():
                     future.set_exception(error)
+        finally:
+            for _, future in taken:
+                future.cancel()  # of those that are not done, when we are closed
 
     async def _exchange(self, taken: list[Waiting]) -> None:
         """Every call of a batch, in one request, or in two or three where many users are made."""
@@ -160,11 +173,14 @@ def made(first: Sequence[Waiting]) -> tuple[dict[str, str], set[str]]:
             continue
         if call.method == MAKE_USER:
             names[call.name] = str(future.result()["result"]["dn"])
-        elif (
-            call.method == ADD_MEMBER and 0 < len(group_of(future.result()["result"]).members) <= ONE_WRITE_MEMBERS_MAX
-        ):
+        elif call.method == ADD_MEMBER and suits_one_write(future.result()["result"]):
             groups.add(call.name)
     return names, groups
+
+
+def suits_one_write(group: Mapping[str, Any]) -> bool:
+    """Whether others can be put into a group by one write: it holds somebody, and not too many."""
+    return 0 < len(group_of(group).members) <= ONE_WRITE_MEMBERS_MAX
 
 
 def gather(

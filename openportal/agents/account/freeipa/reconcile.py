@@ -30,6 +30,7 @@ class Drift:
     account: str
     words: str
     steps: tuple[Step, ...] = ()
+    subject: str = ""
 
 
 def drift(account: Account, is_now: Standing, peers: Sequence[str], policy: Policy) -> Drift | None:
@@ -42,7 +43,8 @@ def drift(account: Account, is_now: Standing, peers: Sequence[str], policy: Poli
         return Drift(account.name, "it is enabled and was made for no instance; remove it, or add it again")
     wanted = _wanted(user, account, is_now, here, policy)
     steps = plan.plan(user, account, wanted) if wanted else []
-    return Drift(account.name, f"it is {is_now.name.lower()} and not all of it", tuple(steps)) if steps else None
+    words = f"it is {is_now.name.lower()} and not all of it"
+    return Drift(account.name, words, tuple(steps), str(user)) if steps else None
 
 
 def _wanted(

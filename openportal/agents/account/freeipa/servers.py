@@ -43,6 +43,12 @@ class Server:
         """The result of a call that changes something. Raises JobError."""
         return await self._changes.call(call)
 
+    async def close(self) -> None:
+        """End what is under way, and the connections."""
+        await self._looks.close()
+        await self._changes.close()
+        await self.session.close()
+
     async def _send(self, calls: Sequence[Call]) -> list[Answer]:
         try:
             answers = await self.session.send(calls)
@@ -92,8 +98,11 @@ class Servers:
         return next((result for result in found if result is not None), None)
 
     async def close(self) -> None:
+        """End every request, and the connections."""
+        for task in self._probing:
+            task.cancel()
         for server in self._servers.values():
-            await server.session.close()
+            await server.close()
 
     async def _ask(self, other: Server, call: Call) -> dict[str, Any] | None:
         if self._masters.is_down(other.name):

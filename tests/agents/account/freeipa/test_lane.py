@@ -10,7 +10,7 @@ import pytest
 from openportal.agents.account.freeipa import lane as lanes
 from openportal.agents.account.freeipa.calls import Answer, Call, IpaDown, IpaNotFound
 from openportal.agents.account.freeipa.entries import show_user
-from openportal.agents.account.freeipa.lane import BATCH_MAX, MANY_NEW_MIN, Lane, subject_of
+from openportal.agents.account.freeipa.lane import BATCH_MAX_SUBJECTS, MANY_NEW_MIN, Lane, subject_of
 from openportal.agents.account.freeipa.plan import create, join, leave, switch
 from openportal.agents.naming import local_user
 from openportal.errors import RunError, Unavailable
@@ -74,9 +74,9 @@ async def test_changes_that_are_equal_are_not_joined() -> None:
 async def test_no_more_at_once_than_allowed_and_no_batch_too_long() -> None:
     server = Server()
     lane = Lane(server.send, 2)
-    await asyncio.gather(*(lane.call(show_user(str(number))) for number in range(3 * BATCH_MAX)))
+    await asyncio.gather(*(lane.call(show_user(str(number))) for number in range(3 * BATCH_MAX_SUBJECTS)))
     assert server.most <= 2
-    assert [len(calls) for calls in server.requests] == [BATCH_MAX] * 3
+    assert [len(calls) for calls in server.requests] == [BATCH_MAX_SUBJECTS] * 3
 
 
 async def test_what_is_done_to_a_user_is_never_under_way_in_two_requests() -> None:
@@ -152,6 +152,17 @@ async def test_many_new_users_are_put_into_a_group_by_one_write_after_the_first_
         ("group_mod", "h", 5),
     ]
     assert all(site.of(f"u{number}.demo") == {"g", "h"} for number in range(6))
+
+
+async def test_a_batch_is_so_many_users_however_many_groups_they_go_into() -> None:
+    """A group is written twice for each batch of users, so the batches must not become small."""
+    site = Double()
+    site.groups = {name: {"description": [""], "member_user": ["old"]} for name in "ghi"}
+    await asyncio.gather(*map(Lane(site.send, 1).call, newcomers(2 * BATCH_MAX_SUBJECTS, "g", "h", "i")))
+    made = [methods.count("user_add") for methods in site.requests]
+    assert [count for count in made if count] == [BATCH_MAX_SUBJECTS] * 2
+    writes = sum(methods.count("group_add_member") + methods.count("group_mod") for methods in site.requests)
+    assert writes == 2 * 2 * len(site.groups)
 
 
 async def test_a_few_new_users_go_in_one_request() -> None:
@@ -247,3 +258,17 @@ async def test_the_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unavailable, match="try again later"):
         await lane.call(show_user("b"))
     await first
+
+
+async def test_a_lane_that_is_closed_ends_what_is_under_way_and_what_waits() -> None:
+    server = Server()
+    lane = Lane(server.send, 1)
+    server.go.clear()
+    asked = [asyncio.ensure_future(lane.call(show_user("a")))]
+    await server.reached.wait()
+    asked.append(asyncio.ensure_future(lane.call(show_user("b"))))
+    await asyncio.sleep(0)
+    await lane.close()
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
+    assert [[call.name for call in calls] for calls in server.requests] == [["a"]]

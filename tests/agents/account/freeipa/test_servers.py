@@ -53,3 +53,12 @@ async def test_away_and_back(error: IpaDown | IpaLogin) -> None:
     assert realm.servers.writer().name == "two"
     realm.now[0] = 40.0
     assert realm.servers.writer().name == "one"
+
+
+async def test_closing_ends_every_connection() -> None:
+    realm = make_realm(BOTH)
+    await answer(realm, "is_existing_project climate.brics")
+    clients = [server.session._http for server in realm.servers._servers.values()]
+    assert [client.is_closed for client in clients] == [False, False]
+    await realm.servers.close()
+    assert [client.is_closed for client in clients] == [True, True]
