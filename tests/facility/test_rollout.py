@@ -187,9 +187,9 @@ def test_no_secret_is_in_memory_that_anybody_can_read(rollout: Rollout, secrets:
     """A file in /run holds a secret for as long as a host is up, and is on no disk afterwards."""
     for host in HOSTS:
         rollout.bed.ssh(host, f"echo {OPENED} | tee /run/opened /tmp/opened")
-        text = open_in_memory(rollout.bed, host)
-        assert text.count(OPENED) == 2  # it would have been seen
-        assert not leaked(secrets, text.encode())
+        files = open_in_memory(rollout.bed, host)
+        assert files.count(OPENED.encode()) == 2  # it would have been seen
+        assert not leaked(secrets, files)
 
 
 def test_no_secret_is_on_the_controller(rollout: Rollout, secrets: set[bytes]) -> None:
