@@ -44,6 +44,7 @@ PASSWORD_VARIABLE = "OPENPORTAL_PASSWORD"
 PASSWORD_BYTES = 32
 OLD_KEY_ID = "before"  # of the key that a bridge had before its last rotation
 SIDES = {"clients": "listener", "servers": "dialler"}
+FIRST_CONTACT = ("next_keys", "spent_keys", "invite_expires")  # see keyring: what an agent notes beside a pair's keys
 
 Plan = Mapping[str, Any]
 Keys = tuple[str, str]
@@ -201,8 +202,9 @@ def document(agent: Plan, held: Mapping[str, Any], keys: Mapping[Pair, Keys]) ->
     tables = {name: dict(table) for name, table in agent["tables"].items() if table}
     service = dict(agent["service"])
     for side in SIDES:
+        there = {_pair(agent["name"], side, peer): peer for peer in held.get("service", {}).get(side, [])}
         service[side] = [
-            {**_plain(peer), **_key_tables(keys[pair])}
+            _entry(peer, _key_tables(keys[pair]), there.get(pair, {}))
             for peer, pair in zip(agent[side], declared(agent, side), strict=True)
             if pair in keys
         ]
@@ -232,6 +234,12 @@ def resealed(secret: str, held: str, password: str) -> str:
     except SecretError:
         same = False
     return held if same else seal_secret(secret, password)
+
+
+def _entry(peer: Plan, keys: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+    """A peer in an agent's file. What first contact left beside its keys stays there for as long as these do."""
+    same = all(held.get(name) == key for name, key in keys.items())
+    return {**_plain(peer), **keys, **{name: held[name] for name in FIRST_CONTACT if same and name in held}}
 
 
 def _plain(peer: Plan) -> dict[str, Any]:

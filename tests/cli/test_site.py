@@ -13,10 +13,15 @@ import pytest
 from openportal.cli.site import HEADER, Host
 from openportal.cli.topology import Topology
 from openportal.errors import ConfigError, SecretError
-from openportal.paddington.config import load
+from openportal.paddington.config import edit, load
+from openportal.paddington.ephemeral import KeyPair
+from openportal.paddington.keyring import Keyring, Standing
+from openportal.paddington.peer import Peer
 from openportal.paddington.secretstore import secret_of
 from tests.cli.sites import ADDRESSES, SITE, changed
 from tests.facility.secrets_seen import secrets_in
+
+WEEK = timedelta(days=7)
 
 
 class Site:
@@ -85,6 +90,54 @@ def test_what_is_carried_holds_no_key(site: Site) -> None:
     site.roll_out(anew=True)
     assert len(site.secrets()) == 15
     assert [key for key in site.secrets() if key in str(site.carried)] == []
+
+
+def first_contact(site: Site, confirmed: bool) -> KeyPair:
+    """brics and aip1 meet and agree on other keys than those of the invite, as their links do; returns these keys."""
+    listener, dialler = site.folder / "p/brics.toml", site.folder / "s/aip1.toml"
+    with edit(listener) as (document, config):
+        at = [client.name for client in config.service.clients].index("aip1")
+        document["service"]["clients"][at]["invite_expires"] = datetime.now(UTC).replace(microsecond=0) + WEEK
+    agreed = KeyPair(bytes(range(32)), bytes(range(32, 64)))
+    accepting = Keyring(load(listener).service, listener)
+    candidates = [each for each in accepting.candidates() if each.name == "aip1"]
+    assert accepting.welcome(candidates[0], agreed)
+    Keyring(load(dialler).service, dialler).adopt(Peer("brics", "default"), agreed)
+    if confirmed:
+        (new,) = [each for each in accepting.candidates() if each.name == "aip1" and each.standing is Standing.NEXT]
+        assert not accepting.welcome(new, None)
+    return agreed
+
+
+def test_keys_that_two_agents_agreed_on_stay(site: Site) -> None:
+    """And with them the mark of the invite that was used up: whoever comes with a copy of it is still found out."""
+    site.roll_out()
+    invited = site.files()["aip1"]["service"]["servers"][0]["inner_key"]["data"]
+    agreed = first_contact(site, confirmed=True)
+    before = site.files()
+    assert site.roll_out() == []
+    assert site.files() == before
+    (client,) = [each for each in before["brics"]["service"]["clients"] if each["name"] == "aip1"]
+    assert client["inner_key"]["data"] == agreed.inner_key.hex()
+    assert client["spent_keys"]["inner_key"]["data"] == invited
+
+
+def test_a_host_alone_does_not_forget_keys_that_a_peer_may_come_back_with(site: Site) -> None:
+    site.roll_out()
+    first_contact(site, confirmed=False)
+    before = site.files()
+    assert site.hosts["p"].configure() == []
+    assert site.files() == before
+
+
+def test_an_introduction_in_the_middle_of_a_first_contact_replaces_it(site: Site) -> None:
+    site.roll_out()
+    first_contact(site, confirmed=False)
+    assert site.roll_out() == ["aip1"]
+    files = site.files()
+    (client,) = [each for each in files["brics"]["service"]["clients"] if each["name"] == "aip1"]
+    assert client["inner_key"] == files["aip1"]["service"]["servers"][0]["inner_key"]
+    assert {"next_keys", "spent_keys", "invite_expires"} & set(client) == set()
 
 
 def test_new_keys_for_all_pairs(site: Site) -> None:

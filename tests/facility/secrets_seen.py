@@ -1,16 +1,19 @@
-"""Where a secret may have got to: what was printed, logged, shown in process lists, or lies open on a disk."""
+"""Where a secret may have got to: printed, logged, in process lists, or open on a disk or in memory."""
 
 from __future__ import annotations
 
 import base64
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-PAUSE_SECONDS = 0.2
+from tests.facility.hosts.bed import Bed
+
+PAUSE_SECONDS = 0.1
 KEY_DIGITS = 64
+IN_MEMORY = ("/run", "/tmp", "/dev/shm")  # file systems that are gone with the host, so in no copy of its disk
 
 
 def spellings(secret: str) -> set[bytes]:
@@ -48,8 +51,27 @@ def open_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def leaked(secrets: Iterable[bytes], data: bytes) -> bool:
+    return any(secret in data for secret in secrets)
+
+
+def passwords(bed: Bed) -> set[str]:
+    """What opens the sealed secrets of agents, on any host."""
+    return {
+        file.read_text() for host in bed.addresses for file in (bed.disk(host) / "etc/openportal").glob("*.password")
+    }
+
+
+def open_in_memory(bed: Bed, host: str) -> bytes:
+    """The files in a host's memory that any of its users can read, each after its name."""
+    show = 'for f; do echo "== $f"; cat "$f"; done'
+    found = f"find {' '.join(IN_MEMORY)} -xdev -type f -perm -004 -exec setpriv --reuid=nobody --regid=nogroup"
+    text = bed.ssh(host, f"{found} --clear-groups sh -c '{show}' sh {{}} + 2>/dev/null | base64")
+    return base64.b64decode(text)
+
+
 class ProcessList:
-    """Remembers the command line of every process that it sees on this machine, its test hosts included."""
+    """Remembers command line and environment of every process that it sees on this machine, its test hosts included."""
 
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
@@ -67,7 +89,8 @@ class ProcessList:
     def _watch(self) -> None:
         while not self._stop.wait(PAUSE_SECONDS):
             for entry in Path("/proc").glob("[0-9]*"):
-                try:
-                    self.seen.add((entry / "cmdline").read_bytes())
-                except OSError:  # it has ended
-                    continue
+                for file in ("cmdline", "environ"):
+                    try:
+                        self.seen.add((entry / file).read_bytes())
+                    except OSError:  # it has ended
+                        continue

@@ -21,7 +21,7 @@ import yaml
 from openportal.cli.bundle import make_bundle
 from tests.facility.controller import INVENTORIES, ROOT, Controller
 from tests.facility.hosts.bed import Bed
-from tests.facility.secrets_seen import secrets_in
+from tests.facility.secrets_seen import ProcessList, leaked, secrets_in, spellings
 
 pytestmark = [pytest.mark.systems, pytest.mark.facility]
 
@@ -144,13 +144,17 @@ def test_a_bad_release_is_taken_back_where_it_fails_first(site: Site) -> None:
 
 def test_new_keys_for_everybody_without_losing_a_job(site: Site) -> None:
     before = site.keys()
-    with site.under_load() as jobs:
-        site.of(OLD).play("ansible/rotate.yml")
+    with site.under_load() as jobs, ProcessList() as processes:
+        rotated = site.of(OLD).play("ansible/rotate.yml", "--diff", "-vvv")
         site.of(OLD).play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
     after = site.keys()
     assert len(before & after) == 1  # the bridge's, for another day
     assert len(after) == len(before) + 1
+    journals = [site.bed.ssh(host, "journalctl --output=export --all").encode() for host in HOSTS]
+    secrets = {spelling for key in before | after for spelling in spellings(key)}
+    seen = (rotated.output.encode(), *journals, *processes.seen)
+    assert [text[:200] for text in seen if leaked(secrets, text)] == []
     assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
 
 

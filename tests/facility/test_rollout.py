@@ -17,7 +17,15 @@ import pytest
 from openportal.paddington.secretstore import open_secret
 from tests.facility.controller import INVENTORIES, Controller, Run
 from tests.facility.hosts.bed import Bed
-from tests.facility.secrets_seen import ProcessList, open_files, secrets_in, spellings
+from tests.facility.secrets_seen import (
+    ProcessList,
+    leaked,
+    open_files,
+    open_in_memory,
+    passwords,
+    secrets_in,
+    spellings,
+)
 
 pytestmark = [pytest.mark.systems, pytest.mark.smoke]
 
@@ -26,6 +34,7 @@ CHAIN = "brics.aip1.clusters.shared"
 ROOT_AGENTS = ("acct", "fs")
 EXPOSURE_MAX = 2.5
 CANARY = "canary-7c1f0c6b2d9e"
+OPENED = "for-anybody-5f03"
 CLIENT = f"""
 import openportal
 openportal.load_config("/etc/openportal-client/client.toml")
@@ -126,11 +135,13 @@ def test_agents_that_need_no_root_have_a_user_of_their_own(rollout: Rollout) -> 
 
 @pytest.fixture(scope="module")
 def secrets(rollout: Rollout) -> set[bytes]:
-    """Every key on any host, in every spelling."""
+    """Every key and password on any host, in every spelling."""
     files = [file for host in HOSTS for file in (rollout.bed.disk(host) / "etc/openportal").glob("*.toml")]
     found = {key for file in files for key in secrets_in(tomllib.loads(file.read_text()))}
     assert len(found) == 7 * 2 + 1  # two for each pair, and the bridge's
-    return {spelling for key in (*found, CANARY) for spelling in spellings(key)}
+    opens = passwords(rollout.bed)
+    assert len(opens) == 1  # one agent has secrets
+    return {spelling for key in (*found, *opens, CANARY) for spelling in spellings(key)}
 
 
 def test_an_agent_is_handed_what_opens_its_secrets(rollout: Rollout) -> None:
@@ -145,10 +156,6 @@ def test_both_ends_of_a_pair_have_its_keys(rollout: Rollout) -> None:
     files = [file for host in HOSTS for file in (rollout.bed.disk(host) / "etc/openportal").glob("*.toml")]
     keys = [key for file in files for key in secrets_in(tomllib.loads(file.read_text())["service"])]
     assert sorted({keys.count(key) for key in keys}) == [2]
-
-
-def leaked(secrets: set[bytes], data: bytes) -> bool:
-    return any(secret in data for secret in secrets)
 
 
 def test_no_secret_was_printed(rollout: Rollout, secrets: set[bytes]) -> None:
@@ -174,6 +181,15 @@ def test_no_secret_is_in_a_file_that_anybody_can_read(rollout: Rollout, secrets:
         paths = list(open_files(rollout.bed.disk(host)))
         assert paths
         assert [path for path in paths if leaked(secrets, path.read_bytes())] == []
+
+
+def test_no_secret_is_in_memory_that_anybody_can_read(rollout: Rollout, secrets: set[bytes]) -> None:
+    """A file in /run holds a secret for as long as a host is up, and is on no disk afterwards."""
+    for host in HOSTS:
+        rollout.bed.ssh(host, f"echo {OPENED} | tee /run/opened /tmp/opened")
+        files = open_in_memory(rollout.bed, host)
+        assert files.count(OPENED.encode()) == 2  # it would have been seen
+        assert not leaked(secrets, files)
 
 
 def test_no_secret_is_on_the_controller(rollout: Rollout, secrets: set[bytes]) -> None:
