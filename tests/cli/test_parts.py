@@ -89,7 +89,7 @@ def test_a_port_for_metrics_that_is_taken_is_told_in_a_sentence(tmp_path: Path) 
         port = taken.getsockname()[1]
         facility.lay_out({"acct": {"metrics": {"port": port}}})
         facility.start(["acct"])
-        assert facility.processes["acct"].wait(WAIT_MAX_SECONDS) == 1
+        assert facility.processes["acct"].wait(WAIT_MAX_SECONDS) == 2
         said = facility.log("acct").read_text()
         assert f"op-localaccount: [metrics] cannot listen on {HOST} port {port}: " in said
         assert "address already in use" in said
