@@ -1,6 +1,7 @@
 """`openportal ledger`: what keeps a ledger: backups, archives, and erasing a person.
 
-A backup and an archive are made beside a running agent. What changes a ledger (`restore`, `erase`, `prune`) needs the
+A backup and an archive are made beside a running agent. What changes a ledger (`restore`, `erase`, `prune`,
+`finalise`) needs the
 agent stopped, which loses nothing: jobs wait for it.
 """
 
@@ -104,6 +105,22 @@ def erase(subject: str, paths: tuple[Path, ...]) -> None:
     sys.exit(EXIT_BAD if left else 0)
 
 
+@click.command(cls=Word)
+@PATHS
+def finalise(paths: tuple[Path, ...]) -> None:
+    """After an upgrade of which there is no going back: write every event as this version does."""
+    found = found_sources(paths)
+    refuse_running(found)
+    for source in found:
+        with opened_writer(source) as opened:
+            changed = opened.unfinalised
+            opened.finalise()
+        words = [
+            f"{topic} at level {level}{f' instead of {was}' if was else ''}" for topic, (was, level) in changed.items()
+        ]
+        click.echo(f"{source.name}: {', '.join(words) or 'nothing to finalise'}")
+
+
 def erase_in(source: Source, subject: str) -> bool:
     """Erase somebody in one ledger and tell what came of it; whether it still names them."""
     elsewhere = naming_records(source, subject)
@@ -148,4 +165,4 @@ def opened_writer(source: Source) -> Iterator[Ledger]:
         opened.close()
 
 
-COMMANDS = (backup, restore, archive, prune, erase)
+COMMANDS = (backup, restore, archive, prune, erase, finalise)

@@ -115,6 +115,8 @@ class Agent:
         await self.committed()
         await self.links.start()
         self._spawn(self._ticks())
+        if self.ledger.unfinalised:
+            log.info("upgrade not finalised", agent=self.name, events=sorted(self.ledger.unfinalised))
         log.info("started", agent=self.name, ledger=self.ledger.ledger_id, open=sum(1 for _ in self.core.open_jobs()))
 
     def _replay(self) -> None:

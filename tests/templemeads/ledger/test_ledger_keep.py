@@ -246,6 +246,22 @@ async def test_the_old_level_is_written_until_an_upgrade_is_finalised(settings: 
         assert reader.verify().ok
 
 
+async def test_a_new_kind_of_event_waits_for_the_upgrade_to_be_finalised(settings: Settings) -> None:
+    await write(settings, [ChangedV1], ChangedV1("one"))
+    ledger = Ledger.open(settings, [Changed, *EVENTS])
+    assert ledger.unfinalised == {"Changed": (1, 2), "Received": (0, 1), "Finished": (0, 1)}
+    with pytest.raises(UnknownEvent, match="Received came with an upgrade that is not finalised"):
+        ledger.submit([("a@b", Changed("two", 7)), ("a@b", Received("job"))], 0.0)
+    ledger.submit([("a@b", Changed("three", 7))], 0.0)
+    await ledger.drain()
+    ledger.close()
+    assert await write(settings, [ChangedV1], ChangedV1("four")) == [ChangedV1("one"), ChangedV1("three")]
+    await write(settings, [Changed, *EVENTS], Received("job"), finalise=True)
+    ledger = Ledger.open(settings, [Changed, *EVENTS])
+    assert ledger.unfinalised == {}
+    ledger.close()
+
+
 def test_a_higher_level_in_the_log_is_named(tmp_path: Path) -> None:
     asyncio.run(write(Settings(path=tmp_path), [Changed], Changed("one", 7)))
     execute(tmp_path, "UPDATE ledger SET value = '{}' WHERE key = 'levels'")
