@@ -199,7 +199,7 @@ class Agent:
     def _checkpoint(self) -> None:
         if self.ledger.idle:
             self._since_checkpoint = 0  # also if it fails: the next attempt is not a second later
-            self.ledger.save_checkpoint(msgspec.json.encode(self.core.image()))
+            self.ledger.save_checkpoint(msgspec.json.encode(self.core.image()), self.clock())
 
     # --- links --------------------------------------------------------------------------------------------------------
 

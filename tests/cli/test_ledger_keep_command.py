@@ -212,7 +212,7 @@ async def test_a_person_is_erased_from_a_pruned_log_and_it_goes_on(facility: Fac
 
 
 def test_commands() -> None:
-    assert [command.name for command in COMMANDS] == ["backup", "restore", "archive", "prune", "erase"]
+    assert [command.name for command in COMMANDS] == ["backup", "restore", "archive", "prune", "erase", "finalise"]
 
 
 def test_finalise(facility: Facility) -> None:

@@ -334,10 +334,14 @@ class Ledger:
 
     # In quiet moments
 
-    def save_checkpoint(self, state: bytes) -> None:
-        """Store the agent's state at the committed head, keep the two newest, and seal the segments that it is past."""
+    def save_checkpoint(self, state: bytes, at: float | None = None) -> None:
+        """Store the agent's state at the committed head, as of `at` (now unless given), and seal what it is past.
+
+        The two newest are kept, so that a broken one stops nobody, and the first past each segment, so that a moment in
+        the past can be looked at without reading the log from its beginning.
+        """
         self._need_idle("a checkpoint")
-        mark, now = self._commits.committed, time.time()
+        mark, now = self._commits.committed, time.time() if at is None else at
         sealed = seal_bytes(self._checkpoint_key(), checkpoint_aad(mark), state)
         segments = list(self._segments_to_seal(now))
         self._transact(
@@ -387,9 +391,12 @@ class Ledger:
         return [(tables.ADD_CHECKPOINT, (mark.position, mark.unit, mark.digest.hex(), time.time(), sealed))]
 
     def prune(self, archive: Path) -> list[Segment]:
-        """Delete the segments whose files are in the archive and whole, and that both checkpoints are past."""
+        """Delete the segments whose files are in the archive and whole, and that the two newest checkpoints are past.
+
+        Returns them.
+        """
         self._need_idle("pruning")
-        checkpoints = [position for position, _ in self._backend.query(tables.CHECKPOINT_MARKS)]
+        checkpoints = [position for position, *_ in self._backend.query(tables.CHECKPOINTS)][:CHECKPOINTS_KEPT]
         gone = []
         for segment in [Segment(*row) for row in self._backend.query(tables.SEGMENTS)]:
             safe = len(checkpoints) >= CHECKPOINTS_KEPT and segment.last < min(checkpoints)

@@ -163,6 +163,25 @@ async def test_segments_are_sealed_by_the_checkpoint_past_them(settings: Setting
         assert isinstance(segments[0], Segment)
 
 
+async def test_the_first_checkpoint_past_each_segment_is_kept(settings: Settings) -> None:
+    ledger = open_ledger(replace(settings, segment_events=5))
+    for number in range(8):  # two events each, so a segment ends with every third
+        await fill(ledger, 1, number)
+        ledger.save_checkpoint(b"state %d" % number, at=float(number))
+    ledger.close()
+    with open_reader(settings) as reader:
+        assert [segment.last for segment in reader.segments()] == [6, 12]
+        assert [reader.checkpoint(before=at) for at in (2.5, 4.5, 5.5, 6.5, 7.5)] == [
+            (6, b"state 2"),
+            (6, b"state 2"),
+            (12, b"state 5"),
+            (14, b"state 6"),
+            (16, b"state 7"),
+        ]
+        assert reader.checkpoint(before=1.5) is None
+        assert reader.verify().ok
+
+
 async def test_a_restore_raises_the_generation(settings: Settings) -> None:
     ledger = open_ledger(settings)
     assert ledger.raise_generation() == 2
