@@ -40,6 +40,7 @@ TWO_PORTALS = (
 FLOOD_CONNECTIONS = 64
 PROJECTS = 50
 QUIET_SECONDS = 15.0
+POLL_SECONDS = 0.05
 FIRST_DAY = date(2000, 1, 1)
 
 
@@ -56,13 +57,24 @@ class Bench:
 
     async def run(self, rounds: int) -> None:
         await warm_up(self._facility, self._key("bridge"))
-        other = await connected(self._facility.http_ports["flood"], self._key("flood"))
+        other = await self._other_portal()
         for number in range(PROJECTS):
             project = await ended(other, await asked(other, f"add_project p{number}.other"))
             assert project["state"] == "Complete", project
         for number in range(rounds):
             await self._phase(f"quiet {number + 1}", self.quiet, asyncio.sleep(QUIET_SECONDS))
             await self._phase(f"flooded {number + 1}", self.flooded, self._flood())
+
+    async def _other_portal(self) -> Connection:
+        """A connection to its bridge, once the portal is linked with it."""
+        while True:
+            connection = await connected(self._facility.http_ports["flood"], self._key("flood"))
+            try:
+                await asked(connection, "get_users p0.other")
+            except RuntimeError:
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                return connection
 
     async def _phase(self, name: str, tally: Tally, meanwhile: Awaitable[None]) -> None:
         """Users are added, one at a time, for as long as the other thing takes."""
