@@ -1,8 +1,7 @@
-"""`openportal ledger`: what keeps a ledger: backups, archives, and erasing a person.
+"""`openportal ledger`: what keeps a ledger: backups, archives, upgrades, and erasing a person.
 
 A backup and an archive are made beside a running agent. What changes a ledger (`restore`, `erase`, `prune`,
-`finalise`) needs the
-agent stopped, which loses nothing: jobs wait for it.
+`finalise`) needs the agent stopped, which loses nothing: jobs wait for it.
 """
 
 from __future__ import annotations

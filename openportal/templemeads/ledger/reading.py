@@ -118,11 +118,11 @@ def newest_checkpoint(
             corrupt(end.position + 1, f"the log is cut (there is a checkpoint at {position})")
         if position < least or (before is not None and at >= before):
             continue
-        sealed = bytes(backend.query(CHECKPOINT_STATE, (position,))[0][0])
-        try:
-            return mark, open_sealed(aead, checkpoint_aad(mark), sealed)
-        except LedgerCorrupt:
-            continue
+        for (sealed,) in backend.query(CHECKPOINT_STATE, (position,)):  # none, if the writer dropped it just now
+            try:
+                return mark, open_sealed(aead, checkpoint_aad(mark), bytes(sealed))
+            except LedgerCorrupt:
+                continue
     return None
 
 
