@@ -4,8 +4,8 @@
     .venv/bin/python bench/history.py --events 100000
 
 The logs are written by the real ledger, sealed as agents seal, with the events of one `add_user` through five hops for
-each job: the shape that `openportal job explain` shows. The clock of the logs is made up: one job a second. There are
-no checkpoints, so a replay reads everything up to its moment.
+each job: the shape that `openportal job explain` shows. The clock of the logs is made up: one job a second. Checkpoints
+are made and kept as agents do.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from openportal.cli import account, ledgers
 from openportal.cli.job_read import Logs
 from openportal.cli.ledgers import Source
 from openportal.templemeads.events import EVENTS, Ended, Intended, Observed, Received, Sent, Started, board_stream
 from openportal.templemeads.ledger import Event, Ledger, Settings, backup
+from openportal.templemeads.state import AgentState
 
 BEGIN = 1_780_000_000.0
 LIFETIME_SECONDS = 120
@@ -92,17 +95,28 @@ async def write(folder: Path, events: int) -> list[Source]:
     """Ledgers of so many events together, or a few more."""
     settings = {name: Settings(path=folder / name, owner=name) for name in AGENTS}
     logs = {name: Ledger.open(one, EVENTS) for name, one in settings.items()}
+    states = {name: AgentState(name, []) for name in AGENTS}
     number = 0
     while sum(log.position for log in logs.values()) < events:
         for _ in range(JOBS_A_TURN):
             for agent, unit in job_units(number):
                 logs[agent].submit(unit, BEGIN + number)
+                for stream, event in unit:
+                    states[agent].apply(stream, event, BEGIN + number)
             number += 1
-        for log in logs.values():
+        for name, log in logs.items():
             await log.drain()
+            if log.checkpoint_due:
+                checkpoint(log, states[name], BEGIN + number)
     for log in logs.values():
         log.close()
     return ledgers.sources([folder])
+
+
+def checkpoint(log: Ledger, state: AgentState, now: float) -> None:
+    for board in state.boards.values():
+        board.forget_expired(now)
+    log.save_checkpoint(msgspec.json.encode(state.image()), now)
 
 
 def timed(label: str, work: Callable[[], object]) -> None:

@@ -1,7 +1,7 @@
-"""`openportal ledger`: what keeps a ledger: backups, archives, and erasing a person.
+"""`openportal ledger`: what keeps a ledger: backups, archives, upgrades, and erasing a person.
 
-A backup and an archive are made beside a running agent. What changes a ledger (`restore`, `erase`, `prune`) needs the
-agent stopped, which loses nothing: jobs wait for it.
+A backup and an archive are made beside a running agent. What changes a ledger (`restore`, `erase`, `prune`,
+`finalise`) needs the agent stopped, which loses nothing: jobs wait for it.
 """
 
 from __future__ import annotations
@@ -102,6 +102,22 @@ def erase(subject: str, paths: tuple[Path, ...]) -> None:
     sys.exit(EXIT_BAD if left else 0)
 
 
+@click.command(cls=Word)
+@PATHS
+def finalise(paths: tuple[Path, ...]) -> None:
+    """After an upgrade of which there is no going back: write every event as this version does."""
+    found = found_sources(paths)
+    refuse_running(found)
+    for source in found:
+        with ledgers.opened_writer(source.settings) as opened:
+            changed = opened.unfinalised
+            opened.finalise()
+        words = [
+            f"{topic} at level {level}{f' instead of {was}' if was else ''}" for topic, (was, level) in changed.items()
+        ]
+        click.echo(f"{source.name}: {', '.join(words) or 'nothing to finalise'}")
+
+
 def erase_in(source: Source, subject: str) -> bool:
     """Erase somebody in one ledger and tell what came of it; whether it still names them."""
     elsewhere = naming_records(source, subject)
@@ -134,4 +150,4 @@ def still_named(left: Sequence[Recorded]) -> str:
     return f"; STILL NAMED at position {places}{more}: see `ledger show`, and erase the project if that is right"
 
 
-COMMANDS = (backup, restore, archive, prune, erase)
+COMMANDS = (backup, restore, archive, prune, erase, finalise)

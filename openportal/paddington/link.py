@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -50,6 +51,8 @@ UPGRADE_MAX_BYTES = 16 * 1024
 POLL_SECONDS = 1.0
 POLL_SILENCE_MAX_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
+NETWORK_DEAD_SECONDS = 45
+PROBE_SECONDS = 9  # of a connection on which nothing moves; measured by the kernel
 TURN_MAX_MESSAGES = 16  # handed to the owner in one turn of the loop
 INBOX_MAX_MESSAGES = 1024  # read and not handed over; beyond that the peer has to wait
 OUTGOING_MAX_BYTES = 8 * 1024 * 1024  # of messages waiting per link, beyond what the transport holds
@@ -68,6 +71,22 @@ _protocol_log.setLevel(logging.WARNING)
 def worth_a_line(count: int) -> bool:
     """Whether the `count`-th event of its kind is logged: the first few, then 32, 64 …, so that nobody fills a disk."""
     return count <= LOG_ALL_COUNT or count & (count - 1) == 0
+
+
+def tune(sock: socket.socket) -> None:
+    """No delay for small frames, and a network that swallows packets, in whichever direction, is found by the kernels.
+
+    What we sent and the peer's kernel did not acknowledge, or a silence in which its kernel answers no probe, ends the
+    connection after NETWORK_DEAD_SECONDS. A peer that is alive, however busy, has a kernel that answers: nobody
+    needs to know of this at the other end.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_SECONDS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_SECONDS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, NETWORK_DEAD_SECONDS // PROBE_SECONDS - 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, NETWORK_DEAD_SECONDS * 1000)
 
 
 class Link(asyncio.Protocol):
@@ -109,7 +128,7 @@ class Link(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tune(sock)
         self.address = str((transport.get_extra_info("peername") or ("?",))[0])
         self.exchange.links.add(self)
         self._deadline(HANDSHAKE_SECONDS, f"the handshake took longer than {HANDSHAKE_SECONDS:.0f} seconds")

@@ -119,6 +119,8 @@ class Agent:
         await self.committed()
         await self.links.start()
         self._spawn(self._ticks())
+        if self.ledger.unfinalised:
+            log.info("upgrade not finalised", agent=self.name, events=sorted(self.ledger.unfinalised))
         log.info("started", agent=self.name, ledger=self.ledger.ledger_id, open=sum(1 for _ in self.core.open_jobs()))
 
     def _replay(self) -> None:
@@ -210,7 +212,7 @@ class Agent:
     def _checkpoint(self) -> None:
         if self.ledger.idle:
             self._since_checkpoint = 0  # also if it fails: the next attempt is not a second later
-            self.ledger.save_checkpoint(msgspec.json.encode(self.core.image()))
+            self.ledger.save_checkpoint(msgspec.json.encode(self.core.image()), self.clock())
 
     # --- links --------------------------------------------------------------------------------------------------------
 

@@ -174,12 +174,18 @@ class AgentControl:
     # --- clocks -------------------------------------------------------------------------------------------------------
 
     def _look_later(self, peer: str, seconds: float) -> None:
-        if self.agent.role.agent_type not in LEAF_TYPES and not self._is_other_portal(peer):
-            before = self._looks.get(peer)
-            if before is not None:
-                before.cancel()
-            loop = asyncio.get_running_loop()
-            self._looks[peer] = loop.call_later(seconds, lambda: self._spawn(self._look_at_clock(peer)))
+        if not self._may_look(peer):
+            return
+        before = self._looks.get(peer)
+        if before is not None:
+            before.cancel()
+        loop = asyncio.get_running_loop()
+        self._looks[peer] = loop.call_later(seconds, lambda: self._spawn(self._look_at_clock(peer)))
+
+    def _may_look(self, peer: str) -> bool:
+        """A leaf looks at agents of ours only: others would ask the whole chain above it for its sake."""
+        is_ours = peer in self.agent.core.logs
+        return not self._is_other_portal(peer) and (is_ours or self.agent.role.agent_type not in LEAF_TYPES)
 
     async def _look_at_clock(self, peer: str) -> None:
         """Ask a neighbour alone for its health. Ours then answer at once, others once those below them have."""

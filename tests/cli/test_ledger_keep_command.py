@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,4 +212,18 @@ async def test_a_person_is_erased_from_a_pruned_log_and_it_goes_on(facility: Fac
 
 
 def test_commands() -> None:
-    assert [command.name for command in COMMANDS] == ["backup", "restore", "archive", "prune", "erase"]
+    assert [command.name for command in COMMANDS] == ["backup", "restore", "archive", "prune", "erase", "finalise"]
+
+
+def test_finalise(facility: Facility) -> None:
+    acct, settings = facility.config("acct"), Settings(path=facility.ledger("acct"))
+    assert said("finalise", acct).output == "acct: nothing to finalise\n"
+    with sqlite3.connect(facility.ledger("acct") / "ledger.sqlite") as database:  # as if an older version had made it
+        levels = {event.TOPIC: event.LEVEL for event in EVENTS if event is not Received}
+        database.execute("UPDATE ledger SET value = ? WHERE key = 'levels'", (json.dumps(levels),))
+    database.close()
+    assert said("finalise", acct).output == "acct: Received at level 1\n"
+    ledger = Ledger.open(settings, EVENTS)
+    assert ledger.unfinalised == {}
+    assert "nothing was changed: stop acct" in said("finalise", acct, code=1).stderr
+    ledger.close()

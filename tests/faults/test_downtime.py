@@ -2,7 +2,7 @@
 
 Half of the jobs are asked while it is away and wait for their first step. The other half lost it before their last one,
 when there were already users, directories and associations. All agents share a clock that the test moves on
-(libfaketime); with `long`, the same happens in real time.
+(libfaketime); with `long`, the account agent is away for ten minutes of real time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tests.processes.waiting import PATIENCE_SECONDS, ended, result_of, until, u
 
 USERS = 10
 MARGIN_SECONDS = 5
+DOWN_SECONDS = 600
 Wait = Callable[[float], Awaitable[None]]
 
 pytestmark = [pytest.mark.processes, pytest.mark.systems]
@@ -68,9 +69,19 @@ async def test_jobs_outlived_by_a_downtime(tmp_path: Path, moved: MovedTime) -> 
 
 
 @pytest.mark.long
-async def test_jobs_outlived_by_a_downtime_in_real_time(tmp_path: Path) -> None:
+async def test_ten_minutes_down_in_real_time(tmp_path: Path) -> None:
+    """It stays away from the end of its last job on; the undoing that nobody took meanwhile is asked again."""
     with Facility(tmp_path / "facility") as facility:
-        await outlived(running(facility), Load(facility.client_file), asyncio.sleep)
+        load = Load(running(facility).client_file)
+        began = time.monotonic()
+        await expired(facility, load, asyncio.sleep, accounts=USERS)
+        await asyncio.sleep(DOWN_SECONDS - (time.monotonic() - began))
+        facility.start(["acct"])
+        await all_settled(facility, UNDO_SECONDS + UNDO_AGAIN_SECONDS + PATIENCE_SECONDS)
+        await asked_again(load)
+        kinds = Counter(job["error"]["kind"] for id, job in load.ended.items() if "add_user" in load.accepted[id])
+        print(f"{DOWN_SECONDS} s down: {kinds}; then {Counter(settled(facility).values())}")
+        await load.close()
 
 
 async def test_a_downtime_that_the_undo_does_not_outlive(tmp_path: Path, moved: MovedTime) -> None:
@@ -84,9 +95,7 @@ async def test_a_downtime_that_the_undo_does_not_outlive(tmp_path: Path, moved: 
         await until_async(lambda: postponed(facility) == USERS, "the undo is put off")
         facility.start(["acct"])
         await moved.wait(UNDO_AGAIN_SECONDS + MARGIN_SECONDS)
-        await until_async(lambda: len(settled(facility)) == 2 * USERS, "what was created is undone")
-        assert Counter(settled(facility).values()) == {"undone": USERS, "nothing to undo": USERS}
-        assert left(SandboxStore(facility.sandbox)) == []
+        await all_settled(facility)
         await asked_again(load)
         await load.close()
 
@@ -95,15 +104,23 @@ async def outlived(facility: Facility, load: Load, wait: Wait) -> None:
     await expired(facility, load, wait)
     facility.start(["acct"])
     await wait(ADOPTION_SECONDS + MARGIN_SECONDS)
-    await until_async(lambda: len(settled(facility)) >= 2 * USERS, "what was created is undone")
-    assert Counter(settled(facility).values()) == {"undone": USERS, "nothing to undo": USERS}
-    assert left(SandboxStore(facility.sandbox)) == []
+    await all_settled(facility)
     await asked_again(load)
     await load.close()
 
 
-async def expired(facility: Facility, load: Load, wait: Wait) -> None:
-    """Users are added to a facility that loses its account agent, until each of the jobs has expired."""
+async def all_settled(facility: Facility, seconds: float = PATIENCE_SECONDS) -> None:
+    """What the jobs had created is taken back, and what there was nothing to take back of is closed."""
+    await until_async(lambda: len(settled(facility)) == 2 * USERS, "what was created is undone", seconds)
+    assert Counter(settled(facility).values()) == {"undone": USERS, "nothing to undo": USERS}
+    assert left(SandboxStore(facility.sandbox)) == []
+
+
+async def expired(facility: Facility, load: Load, wait: Wait, accounts: int = 1) -> None:
+    """Users are added to a facility that loses its account agent, until each of the jobs has expired.
+
+    So many accounts of each kind are read; each is a program that opens eight logs.
+    """
     result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
     await half_done(facility, load, SandboxStore(facility.sandbox))
     for number in range(USERS):
@@ -111,7 +128,7 @@ async def expired(facility: Facility, load: Load, wait: Wait) -> None:
     assert len(load.accepted) == 2 * USERS
     await wait(DEFAULT_LIFETIME_SECONDS + MARGIN_SECONDS)
     await load.wait_for_all(PATIENCE_SECONDS)
-    check_accounts(facility, load)
+    check_accounts(facility, load, accounts)
 
 
 async def asked_again(load: Load) -> None:
@@ -139,7 +156,7 @@ def created(store: SandboxStore, kind: str) -> set[str]:
     return {e.target for e in store.effects() if e.target.startswith(f"{kind}/") and "half" in e.target}
 
 
-def check_accounts(facility: Facility, load: Load) -> None:
+def check_accounts(facility: Facility, load: Load, accounts: int) -> None:
     """Every job is found, has ended as expired, and its account says how far it came.
 
     The portal's software reads `ExpirationError{}`, as from any portal; what was done is in the instance's log.
@@ -147,11 +164,15 @@ def check_accounts(facility: Facility, load: Load) -> None:
     assert load.accepted.keys() == load.ended.keys()
     assert {job["error"]["kind"] for id, job in load.ended.items() if "add_user" in load.accepted[id]} == {"expired"}
     for kind, done in (("half", True), ("waiting", False)):
-        user = f"{kind}0.demo.brics"
-        until(lambda user=user: "It is open" not in explained(facility, user), "the instance has ended it, too")
-        account = explained(facility, user).splitlines()[-1]
-        assert account.startswith(f"It ended at shared as expired: the job expired after {DEFAULT_LIFETIME_SECONDS} s")
-        assert ("done by then" in account and "account.add_user#1" in account) is done
+        for number in range(accounts):
+            check_account(facility, f"{kind}{number}.demo.brics", done)
+
+
+def check_account(facility: Facility, user: str, done: bool) -> None:
+    until(lambda: "It is open" not in explained(facility, user), "the instance has ended it, too")
+    account = explained(facility, user).splitlines()[-1]
+    assert account.startswith(f"It ended at shared as expired: the job expired after {DEFAULT_LIFETIME_SECONDS} s")
+    assert ("done by then" in account and "account.add_user#1" in account) is done
 
 
 def settled(facility: Facility) -> dict[str, str]:

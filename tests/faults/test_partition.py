@@ -2,7 +2,8 @@
 
 Packets between the instance and the platform are dropped in a network namespace of their own: nobody gets a FIN or a
 RST. Jobs wait on the boards and go on by themselves when packets pass again. A link whose other end died in the silence
-is made again. With `long`, the silence is longer than the jobs live, and than a link may be silent.
+is made again. The kernels find the silence after NETWORK_DEAD_SECONDS, also if it is in one direction only and the
+agents would wait for SILENCE_MAX_SECONDS. With `long`, the silence is longer than the jobs live.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pytest
 
 from openportal.agents.sandbox.store import SandboxStore
 from openportal.cli.facility import CHAIN, Facility
+from openportal.paddington.link import NETWORK_DEAD_SECONDS
 from openportal.paddington.session import SILENCE_MAX_SECONDS
 from tests.faults.own_network import dropped, own_network
 from tests.processes.load import Load
@@ -25,6 +27,7 @@ from tests.processes.waiting import ended, lines, result_of, until_async
 NAME, DIALLED = "shared", "clusters"
 USERS = 10
 SILENT_SECONDS = 5.0
+FOUND_SECONDS = 2 * NETWORK_DEAD_SECONDS  # below the 120 s that jobs live, and far below SILENCE_MAX_SECONDS
 WAYS = {"to the listener": ["dport"], "to the dialler": ["sport"], "both": ["dport", "sport"]}
 
 pytestmark = [pytest.mark.processes, pytest.mark.systems]
@@ -63,14 +66,15 @@ def connections(facility: Facility) -> int:
     return sum(f'"peer":"{NAME}@' in line for line in said)
 
 
-def found_dead(facility: Facility) -> bool:
-    """Whether one of the two has given up the link."""
+def ends_that_gave_up(facility: Facility) -> set[str]:
+    """Which of the two have given up the link."""
     ends = ((DIALLED, NAME), (NAME, DIALLED))
-    return any(
-        '"event":"disconnected"' in line and f'"peer":"{other}@' in line
+    return {
+        name
         for name, other in ends
         for line in lines(facility.log(name))
-    )
+        if '"event":"disconnected"' in line and f'"peer":"{other}@' in line
+    }
 
 
 def assert_all_well(facility: Facility, load: Load) -> None:
@@ -108,6 +112,19 @@ async def test_an_end_that_died_in_the_silence_is_linked_again(facility: Facilit
     assert_all_well(facility, load)
 
 
+@pytest.mark.parametrize("ways", list(WAYS))
+async def test_both_ends_find_the_silence_before_jobs_expire(facility: Facility, load: Load, ways: str) -> None:
+    """Each of them by itself, busy or idle: what goes the other way is of no help to either."""
+    before = connections(facility)
+    with dropped(port_of(facility), WAYS[ways]):
+        await add_users(load, "u")
+        await until_async(lambda: ends_that_gave_up(facility) == {DIALLED, NAME}, "found", FOUND_SECONDS)
+        assert load.ended == {}
+    await until_async(lambda: connections(facility) > before, "the link is made again")
+    await load.wait_for_all(60)
+    assert_all_well(facility, load)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("ways", list(WAYS))
 async def test_a_silence_that_jobs_do_not_outlive(facility: Facility, load: Load, ways: str) -> None:
@@ -117,7 +134,7 @@ async def test_a_silence_that_jobs_do_not_outlive(facility: Facility, load: Load
         await load.wait_for_all(SILENCE_MAX_SECONDS)
         assert load.accepted.keys() == load.ended.keys()
         assert {job["error"]["kind"] for job in load.ended.values()} == {"expired"}
-        await until_async(lambda: found_dead(facility), "the link is found dead", 2 * SILENCE_MAX_SECONDS)
+        assert ends_that_gave_up(facility) == {DIALLED, NAME}
     await until_async(lambda: connections(facility) > before, "the link is made again")
     again = Load(facility.client_file)
     await add_users(again, "u")

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from openportal.paddington.config import ClientPeer, IpRules, ServerPeer, Servic
 from openportal.paddington.crypto import RANDOM_BYTES, Keys, open_frame, seal, xor
 from openportal.paddington.exchange import Exchange
 from openportal.paddington.frames import extent, text_frame
-from openportal.paddington.link import worth_a_line
+from openportal.paddington.link import NETWORK_DEAD_SECONDS, tune, worth_a_line
 from openportal.paddington.peer import Backoff, Links, Peer
 from openportal.paddington.session import FRAME_MAX_BYTES, MESSAGE_MAX_BYTES
 
@@ -852,3 +853,13 @@ async def test_stopping_while_dialling_always_ends() -> None:
             await asyncio.sleep(0)
         async with asyncio.timeout(5):
             await exchange.stop()
+
+
+def test_the_kernel_finds_a_network_that_swallows_packets() -> None:
+    with socket.socket() as one:
+        tune(one)
+        option = partial(one.getsockopt, socket.IPPROTO_TCP)
+        assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert option(socket.TCP_USER_TIMEOUT) == NETWORK_DEAD_SECONDS * 1000
+        idle, between = option(socket.TCP_KEEPIDLE), option(socket.TCP_KEEPINTVL)
+        assert idle + option(socket.TCP_KEEPCNT) * between == NETWORK_DEAD_SECONDS

@@ -1,8 +1,9 @@
 """Makes the golden ledger of this version: `python -m tests.templemeads.make_golden 0.1.0`.
 
 It writes tests/vectors/ledger/<version>.sqlite, a ledger with every event at its current level, a person who was
-erased, a checkpoint and a sealed segment; and <version>.json, what a reader must make of it for ever. Once a version is
-tagged, its files are never made again: an event that changes needs a new level, and a new version a new file.
+erased, a checkpoint and a sealed segment; <version>.json, what a reader must make of it for ever; and
+<version>.known.json, which events that version knows, so that it can be told what it would read of later ones. Once a
+version is tagged, its files are never made again: an event that changes needs a new level, and a new version new files.
 """
 
 from __future__ import annotations
@@ -117,6 +118,14 @@ async def write(folder: Path) -> None:
     ledger.close()
 
 
+def known() -> dict[str, dict[str, Any]]:
+    """Topic -> level, personal fields and all fields of every event that this version can read."""
+    return {
+        event.TOPIC: {"level": event.LEVEL, "private": event.PRIVATE, "fields": event.__struct_fields__}
+        for event in EVENTS
+    }
+
+
 def told(file: Path) -> dict[str, Any]:
     """What a reader makes of a golden ledger."""
     with ledgers.opened(Settings(path=file)) as reader:
@@ -137,6 +146,7 @@ def main() -> None:
         shutil.copy(Path(folder) / "golden", FOLDER / f"{version}.sqlite")
     found = msgspec.json.decode(msgspec.json.encode(told(FOLDER / f"{version}.sqlite")))
     (FOLDER / f"{version}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    (FOLDER / f"{version}.known.json").write_text(json.dumps(known(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -714,7 +714,7 @@ async def test_a_checkpoint_that_fails_and_a_tick_that_fails_stop_no_clock(
     _, pong = await pair.start({IsExistingProject: look})
     saves, ticks, tick = [], [], pong.core.tick
 
-    def failing_save(state: bytes) -> None:
+    def failing_save(state: bytes, at: float | None = None) -> None:
         saves.append(state)
         raise CommitFailed("no space left on the device")
 
@@ -728,7 +728,7 @@ async def test_a_checkpoint_that_fails_and_a_tick_that_fails_stop_no_clock(
     pong.core.tick = failing_tick  # type: ignore[method-assign]
     await until(lambda: len(ticks) > 1)
     pong.core.tick = tick  # type: ignore[method-assign]
-    pong.ledger.save_checkpoint = lambda state: None  # type: ignore[method-assign]
+    pong.ledger.save_checkpoint = lambda state, at=None: None  # type: ignore[method-assign]
     id = await pair.agents["ping"].submit("pong@default", f"ping.pong {LOOK}", "test", 60)
     job = await pair.agents["ping"].finished("pong@default", id, WAIT_SECONDS)
     assert job is not None and job.result == "true"

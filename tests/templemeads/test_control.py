@@ -628,6 +628,27 @@ async def test_the_clock_of_a_neighbour_is_looked_at_and_named_when_jobs_expire(
     assert answer["job"]["result"].endswith(" s behind ours")
 
 
+async def test_a_leaf_looks_at_the_clock_of_an_agent_of_ours(
+    facility: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of another make would ask everybody above it for the leaf's sake; ours says that it keeps a log."""
+    monkeypatch.setattr(control_module, "FIRST_LOOK_SECONDS", 0.0)
+    leaf = facility.add("accounts", "Account", "shared")
+    instance = facility.stranger("shared", "Instance", "accounts")
+    await facility.start()
+    await asyncio.sleep(0.05)
+    assert instance.of("HealthCheck") == []
+    mark = {"id": ID, "generation": 1, "units": 7, "head": "ab" * 32}
+    instance.say("Register", {"agent": "Instance", "engine": "templemeads", "version": "0.94.0", "ledger": mark})
+    assert await instance.hears("HealthCheck") == {"visited": ["accounts"], "alone": True}
+    behind = moment(leaf.agent.clock() - 100).isoformat()
+    instance.say("HealthResponse", {"health": leaf.own_health() | {"name": "shared", "current_time": behind}})
+    await until(lambda: leaf.clocks.seen)
+    job = Job(ID, 1, 1, 2, 2, "shared.accounts get_users demo.brics", State.PENDING)
+    instance.say("Put", {"job": job.to_wire()})
+    assert "or the clocks differ; the clock of shared is " in (await instance.hears("Update"))["job"]["result"]
+
+
 async def test_whoever_is_asked_alone_asks_nobody(facility: Facility) -> None:
     facility.add("clusters", "Platform", "aip1", "shared")
     above = facility.stranger("aip1", "Provider", "clusters")

@@ -207,8 +207,14 @@ class Reader:
         ]
 
     def checkpoint(self, before: float | None = None) -> tuple[int, bytes] | None:
-        """Position and state of the newest checkpoint, made `before` a time; None if there is none."""
-        found = newest_checkpoint(self._backend, before=before)
+        """Position and state of the newest checkpoint, made `before` a time; None if the log has to be read from 1 on.
+
+        Raises LedgerError if what follows it was pruned and its archives are elsewhere.
+        """
+        least = 0 if self.archived() else self.meta.pruned.position
+        found = newest_checkpoint(self._backend, before=before, least=least)
+        if found is None and least:
+            raise LedgerError(f"events up to position {least} are in archives: put their files into {self._archive}")
         return None if found is None else (found[0].position, found[1])
 
     def verify(self, witness: str | None = None) -> Report:

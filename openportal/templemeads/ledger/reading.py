@@ -27,7 +27,14 @@ from openportal.templemeads.ledger.format import (
     split_digest,
 )
 from openportal.templemeads.ledger.subjects import CHECKPOINT_SUBJECT, Subjects, open_sealed
-from openportal.templemeads.ledger.tables import CHECKPOINTS, GET_META, STREAM_NAME, SUBJECT_OF_NUMBER, ReadBackend
+from openportal.templemeads.ledger.tables import (
+    CHECKPOINT_STATE,
+    CHECKPOINTS,
+    GET_META,
+    STREAM_NAME,
+    SUBJECT_OF_NUMBER,
+    ReadBackend,
+)
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what JSON that is not ours raises
 
@@ -98,23 +105,24 @@ def checkpoint_aad(mark: Mark) -> bytes:
 
 
 def newest_checkpoint(
-    backend: ReadBackend, end: Mark | None = None, before: float | None = None
+    backend: ReadBackend, end: Mark | None = None, before: float | None = None, least: int = 0
 ) -> tuple[Mark, bytes] | None:
-    """The newest checkpoint that opens, made `before` a time; None if there is none.
+    """The newest checkpoint that opens, made `before` a time and not below a position; None if there is none.
 
     Raises LedgerCorrupt for one that is past the `end` of the log, if that is given: the log was cut.
     """
     aead = AESGCM(bytes(backend.query(SUBJECT_OF_NUMBER, (CHECKPOINT_SUBJECT,))[0][1]))
-    for position, unit, digest, at, sealed in backend.query(CHECKPOINTS):
+    for position, unit, digest, at in backend.query(CHECKPOINTS):
         mark = Mark(position, unit, bytes.fromhex(digest))
         if end is not None and position > end.position:
             corrupt(end.position + 1, f"the log is cut (there is a checkpoint at {position})")
-        if before is not None and at >= before:
+        if position < least or (before is not None and at >= before):
             continue
-        try:
-            return mark, open_sealed(aead, checkpoint_aad(mark), bytes(sealed))
-        except LedgerCorrupt:
-            continue
+        for (sealed,) in backend.query(CHECKPOINT_STATE, (position,)):  # none, if the writer dropped it just now
+            try:
+                return mark, open_sealed(aead, checkpoint_aad(mark), bytes(sealed))
+            except LedgerCorrupt:
+                continue
     return None
 
 

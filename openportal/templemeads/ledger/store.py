@@ -112,7 +112,9 @@ class Ledger:
 
     def _know(self, events: Iterable[type[Event]]) -> None:
         self._known = codecs(events, self._levels)
-        self._by_class: dict[type[Event], Codec] = {codec.event: codec for codec in self._known.values()}
+        self._by_class: dict[type[Event], Codec] = {
+            codec.event: codec for codec in self._known.values() if codec.topic in self._levels
+        }
         self._decoder = Decoder(self._backend, self._known, self._subjects)
 
     def _load(self, meta: Meta) -> None:
@@ -183,6 +185,12 @@ class Ledger:
     def write_levels(self) -> Mapping[str, int]:
         """Topic -> the level it is written at; 0 if the finalised version does not know the topic at all."""
         return {topic: self._levels.get(topic, 0) for topic in self._known}
+
+    @property
+    def unfinalised(self) -> dict[str, tuple[int, int]]:
+        """Topic -> the level it is written at and the one that this version knows, where those differ."""
+        levels = {topic: (level, self._known[topic].level) for topic, level in self.write_levels.items()}
+        return {topic: pair for topic, pair in levels.items() if pair[0] != pair[1]}
 
     @property
     def low_space(self) -> bool:
@@ -263,7 +271,7 @@ class Ledger:
         head = unit_head(unit + 1, now)
         streams, by_class = self._streams, self._by_class
         for name, event in events:
-            codec = by_class.get(type(event)) or refuse_class(event)
+            codec = by_class.get(type(event)) or self._refuse_class(event)
             stream = streams.get(name) or self._new_stream(name)
             version = stream.version + 1
             if codec.private and event.subject is not None:  # type: ignore[attr-defined]  # checked by check_event
@@ -274,6 +282,14 @@ class Ledger:
             position += 1
             rows.append(Row(position, stream.id, version, codec.topic, body))
             lines.append(b"%b %d %b %b\n" % (stream.id_bytes, version, codec.topic_bytes, body))
+
+    def _refuse_class(self, event: Event) -> Codec:
+        if event.TOPIC in self._known:
+            raise UnknownEvent(
+                f"the event {event.TOPIC} came with an upgrade that is not finalised, and the version before cannot "
+                "read it: `openportal ledger finalise`, once there is no going back"
+            )
+        raise UnknownEvent(f"the ledger was not opened with the event class {type(event).__name__}")
 
     def _seal(self, head: bytes, codec: Codec, event: Event, stream: Stream, version: int) -> bytes:
         subject = self._subjects.of_name(event.subject)  # type: ignore[attr-defined]  # checked by check_event
@@ -318,10 +334,14 @@ class Ledger:
 
     # In quiet moments
 
-    def save_checkpoint(self, state: bytes) -> None:
-        """Store the agent's state at the committed head, keep the two newest, and seal the segments that it is past."""
+    def save_checkpoint(self, state: bytes, at: float | None = None) -> None:
+        """Store the agent's state at the committed head, as of `at` (now unless given), and seal what it is past.
+
+        The two newest are kept, so that a broken one stops nobody, and the first past each segment, so that a moment in
+        the past can be looked at without reading the log from its beginning.
+        """
         self._need_idle("a checkpoint")
-        mark, now = self._commits.committed, time.time()
+        mark, now = self._commits.committed, time.time() if at is None else at
         sealed = seal_bytes(self._checkpoint_key(), checkpoint_aad(mark), state)
         segments = list(self._segments_to_seal(now))
         self._transact(
@@ -371,9 +391,12 @@ class Ledger:
         return [(tables.ADD_CHECKPOINT, (mark.position, mark.unit, mark.digest.hex(), time.time(), sealed))]
 
     def prune(self, archive: Path) -> list[Segment]:
-        """Delete the segments whose files are in the archive and whole, and that both checkpoints are past."""
+        """Delete the segments whose files are in the archive and whole, and that the two newest checkpoints are past.
+
+        Returns them.
+        """
         self._need_idle("pruning")
-        checkpoints = [position for position, _ in self._backend.query(tables.CHECKPOINT_MARKS)]
+        checkpoints = [position for position, *_ in self._backend.query(tables.CHECKPOINTS)][:CHECKPOINTS_KEPT]
         gone = []
         for segment in [Segment(*row) for row in self._backend.query(tables.SEGMENTS)]:
             safe = len(checkpoints) >= CHECKPOINTS_KEPT and segment.last < min(checkpoints)
@@ -400,7 +423,7 @@ class Ledger:
         levels = {**self._levels, **{topic: codec.level for topic, codec in self._known.items()}}
         self._transact([(tables.SET_META, ("levels", json.dumps(levels)))])
         self._levels = levels
-        self._know(list(self._by_class))
+        self._know([codec.event for codec in self._known.values()])
 
     def _need_idle(self, what: str) -> None:
         if self._commits.failure is not None:
@@ -429,10 +452,6 @@ class Ledger:
         for border in self._borders:
             last = Segment(last.number + 1, last.last + 1, border.position, last.digest_after, border.digest.hex(), now)
             yield last
-
-
-def refuse_class(event: Event) -> Codec:
-    raise UnknownEvent(f"the ledger was not opened with the event class {type(event).__name__}")
 
 
 def new_key() -> bytes:

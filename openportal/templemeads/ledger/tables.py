@@ -48,10 +48,13 @@ ADD_CHECKPOINT = (
     "INSERT INTO checkpoints (position, unit, digest, at, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (position) DO"
     " UPDATE SET at = excluded.at, state = excluded.state, unit = excluded.unit, digest = excluded.digest"
 )
-CHECKPOINTS = "SELECT position, unit, digest, at, state FROM checkpoints ORDER BY position DESC"
+CHECKPOINTS = "SELECT position, unit, digest, at FROM checkpoints ORDER BY position DESC"
+CHECKPOINT_STATE = "SELECT state FROM checkpoints WHERE position = ?"
 CHECKPOINT_MARKS = "SELECT position, digest FROM checkpoints ORDER BY position"
-KEEP_CHECKPOINTS = (
+KEEP_CHECKPOINTS = (  # the newest ones, and the first past each sealed segment
     "DELETE FROM checkpoints WHERE position NOT IN (SELECT position FROM checkpoints ORDER BY position DESC LIMIT ?)"
+    " AND position NOT IN (SELECT MIN(c.position) FROM checkpoints c JOIN segments s ON c.position >= s.last"
+    " GROUP BY s.number)"
 )
 DROP_CHECKPOINTS = "DELETE FROM checkpoints"
 ADD_SEGMENT = (

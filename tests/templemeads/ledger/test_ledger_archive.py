@@ -14,6 +14,7 @@ from openportal.templemeads.ledger import Ledger, Settings, open_reader
 from openportal.templemeads.ledger.archive import check_segment, file_of, read_rows
 
 UNITS = 40
+FUTURE = 1e10
 
 
 async def grown(path: Path) -> tuple[Settings, Ledger]:
@@ -122,6 +123,24 @@ async def test_nothing_is_deleted_that_is_not_whole_in_the_archive(tmp_path: Pat
     assert ledger.prune(folder) == []  # the first went with the first attempt, and the third is not next
     assert execute(tmp_path / "ledger", "SELECT MIN(rowid) FROM stored_events") == [(11,)]
     ledger.close()
+
+
+async def test_a_moment_whose_events_are_in_archives_elsewhere_is_refused(tmp_path: Path) -> None:
+    settings, ledger = await grown(tmp_path / "ledger")
+    for state in (b"newer", b"newest"):
+        await fill(ledger, UNITS, start=UNITS + 1)
+        ledger.save_checkpoint(state, at=FUTURE)
+    old = ledger._backend.query("SELECT MIN(position) FROM checkpoints")[0][0]
+    archives = archived(settings)
+    assert ledger.prune(archives)[-1].last > old
+    ledger.close()
+    with open_reader(settings, EVENTS) as reader:
+        assert reader.checkpoint(before=FUTURE) == (2 * UNITS, b"state")
+    shutil.move(archives, tmp_path / "elsewhere")
+    with open_reader(settings, EVENTS) as reader:
+        with pytest.raises(LedgerError, match="put their files into"):
+            reader.checkpoint(before=FUTURE)
+        assert reader.checkpoint() == (6 * UNITS, b"newest")
 
 
 async def test_segments_that_a_checkpoint_may_need_stay(tmp_path: Path) -> None:

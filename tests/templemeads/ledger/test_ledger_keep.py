@@ -163,6 +163,25 @@ async def test_segments_are_sealed_by_the_checkpoint_past_them(settings: Setting
         assert isinstance(segments[0], Segment)
 
 
+async def test_the_first_checkpoint_past_each_segment_is_kept(settings: Settings) -> None:
+    ledger = open_ledger(replace(settings, segment_events=5))
+    for number in range(8):  # two events each, so a segment ends with every third
+        await fill(ledger, 1, number)
+        ledger.save_checkpoint(b"state %d" % number, at=float(number))
+    ledger.close()
+    with open_reader(settings) as reader:
+        assert [segment.last for segment in reader.segments()] == [6, 12]
+        assert [reader.checkpoint(before=at) for at in (2.5, 4.5, 5.5, 6.5, 7.5)] == [
+            (6, b"state 2"),
+            (6, b"state 2"),
+            (12, b"state 5"),
+            (14, b"state 6"),
+            (16, b"state 7"),
+        ]
+        assert reader.checkpoint(before=1.5) is None
+        assert reader.verify().ok
+
+
 async def test_a_restore_raises_the_generation(settings: Settings) -> None:
     ledger = open_ledger(settings)
     assert ledger.raise_generation() == 2
@@ -244,6 +263,22 @@ async def test_the_old_level_is_written_until_an_upgrade_is_finalised(settings: 
     with open_reader(settings, [Changed]) as reader:
         assert [r.event for r in reader.records()][1] == Changed("two", 1, ERASED, ERASED)
         assert reader.verify().ok
+
+
+async def test_a_new_kind_of_event_waits_for_the_upgrade_to_be_finalised(settings: Settings) -> None:
+    await write(settings, [ChangedV1], ChangedV1("one"))
+    ledger = Ledger.open(settings, [Changed, *EVENTS])
+    assert ledger.unfinalised == {"Changed": (1, 2), "Received": (0, 1), "Finished": (0, 1)}
+    with pytest.raises(UnknownEvent, match="Received came with an upgrade that is not finalised"):
+        ledger.submit([("a@b", Changed("two", 7)), ("a@b", Received("job"))], 0.0)
+    ledger.submit([("a@b", Changed("three", 7))], 0.0)
+    await ledger.drain()
+    ledger.close()
+    assert await write(settings, [ChangedV1], ChangedV1("four")) == [ChangedV1("one"), ChangedV1("three")]
+    await write(settings, [Changed, *EVENTS], Received("job"), finalise=True)
+    ledger = Ledger.open(settings, [Changed, *EVENTS])
+    assert ledger.unfinalised == {}
+    ledger.close()
 
 
 def test_a_higher_level_in_the_log_is_named(tmp_path: Path) -> None:
