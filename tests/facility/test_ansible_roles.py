@@ -67,3 +67,12 @@ def test_inventories_are_right(inventory: Path) -> None:
     bridges = [member for member in topology.members.values() if member.kind == "bridge"]
     assert bridges
     assert all(topology.paths(bridge) for bridge in bridges)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_role_has_a_scenario_that_runs_and_looks_at_it(role: Path) -> None:
+    scenario = ROOT / "extensions/molecule" / role.name
+    converge = (scenario / "converge.yml").read_text()
+    assert f"openportal.facility.{role.name}\n" in converge
+    assert "def test_" in (scenario / f"tests/test_{role.name}.py").read_text()
+    assert (scenario / "molecule.yml").exists()

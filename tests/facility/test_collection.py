@@ -15,7 +15,7 @@ from tests.facility.controller import ROOT
 
 BIN = Path(sys.executable).parent
 PLAYBOOKS = ("site", "check", "upgrade", "rotate", "remove", "slurm", "topology")
-LEFT_OUT = ("openportal/", "tests/", "docs/", ".venv/", ".collections/", "bench/", "examples/")
+LEFT_OUT = ("openportal/", "tests/", "docs/", ".venv/", ".collections/", "bench/", "examples/", "extensions/")
 
 
 def run(*words: str | Path, folder: Path, **environment: str) -> str:
