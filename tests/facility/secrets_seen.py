@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-PAUSE_SECONDS = 0.2
+from tests.facility.hosts.bed import Bed
+
+PAUSE_SECONDS = 0.05
 KEY_DIGITS = 64
 
 
@@ -46,6 +48,43 @@ def open_files(folder: Path) -> Iterator[Path]:
             yield from open_files(path)
         elif stat.S_ISREG(mode) and mode & stat.S_IROTH:
             yield path
+
+
+def leaked(secrets: set[bytes], data: bytes) -> bool:
+    """Whether one of these spellings is in it."""
+    return any(secret in data for secret in secrets)
+
+
+# Run on a host as nobody: the files of its whole tree, memory disks included, that hold one of the spellings on stdin.
+LOOK_AS_NOBODY = """
+import os, stat, sys
+secrets = [bytes.fromhex(line) for line in sys.stdin.read().split()]
+read = 0
+for folder, folders, files in os.walk("/"):
+    folders[:] = [name for name in folders if os.path.join(folder, name) not in ("/proc", "/sys", "/usr")]
+    for path in (os.path.join(folder, name) for name in files):
+        try:
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            data = open(path, "rb").read()
+        except OSError:
+            continue
+        read += 1
+        if any(secret in data for secret in secrets):
+            print(path)
+print("read", read)
+"""
+
+
+def seen_by_nobody(bed: Bed, host: str, secrets: set[bytes]) -> tuple[list[str], int]:
+    """The files of a host in which a user without any rights finds a secret, and how many that one could read."""
+    bed.ssh(host, "cat > /run/look.py", LOOK_AS_NOBODY)
+    look = "setpriv --reuid nobody --regid nogroup --clear-groups python3 -I /run/look.py"
+    try:
+        *paths, last = bed.ssh(host, look, "\n".join(secret.hex() for secret in secrets)).splitlines()
+    finally:
+        bed.ssh(host, "rm /run/look.py")
+    return paths, int(last.split()[1])
 
 
 class ProcessList:

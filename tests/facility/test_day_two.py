@@ -22,7 +22,7 @@ import yaml
 from openportal.cli.bundle import make_bundle
 from tests.facility.controller import INVENTORIES, ROOT, Controller
 from tests.facility.hosts.bed import Bed
-from tests.facility.secrets_seen import secrets_in
+from tests.facility.secrets_seen import ProcessList, leaked, secrets_in, seen_by_nobody, spellings
 
 pytestmark = [pytest.mark.systems, pytest.mark.facility]
 
@@ -130,6 +130,14 @@ def assert_nothing_lost(site: Site, jobs: list[dict[str, Any]]) -> None:
     assert users - there == set()
 
 
+def assert_nobody_saw(site: Site, keys: set[str], seen: list[bytes]) -> None:
+    """None of these keys is in what was seen, in a journal, or in a file that anybody can read."""
+    secrets = {spelling for key in keys for spelling in spellings(key)}
+    journals = [site.bed.ssh(host, "journalctl --output=export --all").encode() for host in HOSTS]
+    assert not any(leaked(secrets, data) for data in [*seen, *journals])
+    assert [seen_by_nobody(site.bed, host, secrets)[0] for host in HOSTS] == [[]] * len(HOSTS)
+
+
 def ledger_of_instance(site: Site, host: str) -> tuple[str, int]:
     """Its identity and its generation: what would be another if it had begun anew, or been restored."""
     command = "/opt/openportal/current/bin/openportal ledger stats --json /etc/openportal/shared.toml"
@@ -166,11 +174,12 @@ def test_a_bad_release_is_taken_back_where_it_fails_first(site: Site) -> None:
 
 def test_new_keys_for_everybody_without_losing_a_job(site: Site) -> None:
     before = site.keys()
-    with site.under_load() as jobs:
-        site.of(OLD).play("ansible/rotate.yml")
+    with site.under_load() as jobs, ProcessList() as processes:
+        run = site.of(OLD).play("ansible/rotate.yml", "--diff", "-vvv")
         site.of(OLD).play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
     after = site.keys()
+    assert_nobody_saw(site, before | after, [run.output.encode(), *processes.seen])
     assert len(before & after) == 1  # the bridge's, for another day
     assert len(after) == len(before) + 1
     assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED

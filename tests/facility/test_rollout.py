@@ -17,7 +17,7 @@ import pytest
 from openportal.paddington.secretstore import open_secret
 from tests.facility.controller import INVENTORIES, Controller, Run
 from tests.facility.hosts.bed import Bed
-from tests.facility.secrets_seen import ProcessList, open_files, secrets_in, spellings
+from tests.facility.secrets_seen import ProcessList, leaked, open_files, secrets_in, seen_by_nobody, spellings
 
 pytestmark = [pytest.mark.systems, pytest.mark.smoke]
 
@@ -26,6 +26,7 @@ CHAIN = "brics.aip1.clusters.shared"
 ROOT_AGENTS = ("acct", "fs")
 EXPOSURE_MAX = 2.5
 CANARY = "canary-7c1f0c6b2d9e"
+FILES_MIN = 500  # that anybody can read, on the barest host
 CLIENT = f"""
 import openportal
 openportal.load_config("/etc/openportal-client/client.toml")
@@ -147,10 +148,6 @@ def test_both_ends_of_a_pair_have_its_keys(rollout: Rollout) -> None:
     assert sorted({keys.count(key) for key in keys}) == [2]
 
 
-def leaked(secrets: set[bytes], data: bytes) -> bool:
-    return any(secret in data for secret in secrets)
-
-
 def test_no_secret_was_printed(rollout: Rollout, secrets: set[bytes]) -> None:
     for run in (rollout.bare_check, rollout.first, rollout.second):
         assert not leaked(secrets, run.output.encode())
@@ -174,6 +171,17 @@ def test_no_secret_is_in_a_file_that_anybody_can_read(rollout: Rollout, secrets:
         paths = list(open_files(rollout.bed.disk(host)))
         assert paths
         assert [path for path in paths if leaked(secrets, path.read_bytes())] == []
+
+
+def test_a_user_of_a_host_finds_no_secret(rollout: Rollout, secrets: set[bytes]) -> None:
+    """Neither on its disk nor in what lies in memory, such as /run."""
+    bed = rollout.bed
+    bed.ssh("node", "umask 022; cat > /run/canary", CANARY)
+    assert seen_by_nobody(bed, "node", secrets)[0] == ["/run/canary"]
+    bed.ssh("node", "rm /run/canary")
+    for host in HOSTS:
+        paths, read = seen_by_nobody(bed, host, secrets)
+        assert (paths, read > FILES_MIN) == ([], True)
 
 
 def test_no_secret_is_on_the_controller(rollout: Rollout, secrets: set[bytes]) -> None:
