@@ -103,6 +103,12 @@ def test_every_unit_is_locked_up(rollout: Rollout) -> None:
     assert {name: value for name, value in exposures.items() if value > EXPOSURE_MAX} == {}
 
 
+def test_nobody_but_root_can_change_what_agents_are_started_from(rollout: Rollout) -> None:
+    for host in HOSTS:
+        found = "find /opt/openportal /etc/systemd/system ! -type l '(' -perm /022 -o ! -user root ')'"
+        assert rollout.bed.ssh(host, found) == ""
+
+
 def test_agents_that_need_no_root_have_a_user_of_their_own(rollout: Rollout) -> None:
     owners = {
         agent: user

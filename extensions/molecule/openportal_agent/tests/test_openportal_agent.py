@@ -38,4 +38,4 @@ def test_an_agent_that_need_not_be_root_has_a_user_of_its_own(host: Host) -> Non
 def test_a_secret_is_sealed(host: Host) -> None:
     text = host.check_output(f"cat {FOLDER}/*.toml")
     assert "canary" not in text
-    assert ("op-secret-v1:" in text) == ("slurm" in agents(host))
+    assert ("token = " in text) == ("OPENPORTAL_PASSWORD" in text) == ("slurm" in agents(host))
