@@ -245,8 +245,8 @@ def test_an_agent_moves_to_another_host_and_back_with_its_ledger(site: Site, tmp
             at(new).play("ansible/site.yml")
             at(new).play("ansible/check.yml")
         assert_nothing_lost(site, jobs)
-        assert "op-cluster" in site.bed.ssh(new, "ps -eo args")
-        assert "op-cluster" not in site.bed.ssh(old, "ps -eo args")
+        assert "op-cluster " in site.bed.ssh(new, "ps -eo args")
+        assert "op-cluster " not in site.bed.ssh(old, "ps -eo args")
         assert not (site.bed.disk(old) / "etc/openportal/shared.toml").exists()
         assert site.bed.ssh(old, "ls -A /var/lib/openportal").split().count("shared") == 0
         assert ledger_of_instance(site, new) == before
