@@ -25,6 +25,7 @@ FOLDER = ROOT / "extensions/molecule"
 SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/molecule.yml"))
 STEPS = ("create", "converge", "idempotence", "verify", "destroy")
 SCENARIO_MAX_SECONDS = 600
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def platforms() -> dict[str, str]:
@@ -43,7 +44,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Itera
         lend(bed, folder)
         own = {"OPENPORTAL_BED": str(folder), "OPENPORTAL_BUNDLE": str(bundle), "ANSIBLE_HOME": str(folder / "home")}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        yield {**os.environ, **own, "PATH": path, "NO_COLOR": "1", "COLUMNS": "200"}
+        yield {**os.environ, **own, "PATH": path, "COLUMNS": "200"}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -53,6 +54,7 @@ def test_scenario(scenario: str, environment: dict[str, str]) -> None:
         cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SCENARIO_MAX_SECONDS, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert re.findall(rf"^{scenario} ➜ (\w+): Executed: Successful", done.stdout, re.MULTILINE) == list(STEPS)
-    assert re.search(r"^\W*\d+ passed", done.stdout, re.MULTILINE), done.stdout  # testinfra
+    said = COLOURS.sub("", done.stdout)
+    assert done.returncode == 0, said
+    assert re.findall(rf"^{scenario} ➜ (\w+): Executed: Successful", said, re.MULTILINE) == list(STEPS), said
+    assert re.search(r"^\W*\d+ passed", said, re.MULTILINE), said  # testinfra
