@@ -8,9 +8,9 @@ Users of 50 projects are added, looked at, blocked, unblocked and removed, over 
 same after an hour as after ten minutes, and so must be what the agents hold. A job is due each 1/rate seconds whether
 the last one is done or not. Every ten seconds each agent is looked at.
 
-The rule. The first half is for filling up (outcomes are held for a while, the interpreter's arenas grow to size, and
-leaves that get few jobs take longest). Over the rest a straight line is fitted through the samples of each agent (least squares). It is flat if the line
-climbs, from the first to the last of them, by no more than
+The rule. The first half is for filling up: outcomes are held for a while, the interpreter's arenas grow to size, and
+leaves that get few jobs take longest. Over the rest a straight line is fitted through the samples of each agent (least
+squares). It is flat if the line climbs, from the first to the last of them, by no more than
 
     resident memory   2 % of its mean
     descriptors       2

@@ -76,6 +76,6 @@ class Controller:
         home.mkdir(exist_ok=True)
         ssh = f"-o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile={self.bed.known_hosts}"
         own = {"ANSIBLE_SSH_ARGS": ssh, "ANSIBLE_PRIVATE_KEY_FILE": str(self.bed.key), "ANSIBLE_HOME": str(home)}
-        own["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(home / "cp")
+        own |= {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(home / "cp"), "TMPDIR": str(home)}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**os.environ, **own, "PATH": path, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}

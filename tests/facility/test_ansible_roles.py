@@ -78,3 +78,12 @@ def test_operators_of_slurm_are_the_users_of_its_agents() -> None:
     assert operators(agents, known) == ["op-slurm"]
     agents["slurm"]["system"] = "sandbox"
     assert operators(agents, known) == operators({}, known) == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_role_has_a_scenario_that_runs_and_looks_at_it(role: Path) -> None:
+    scenario = ROOT / "extensions/molecule" / role.name
+    converge = (scenario / "converge.yml").read_text()
+    assert f"openportal.facility.{role.name}\n" in converge
+    assert "def test_" in (scenario / f"tests/test_{role.name}.py").read_text()
+    assert (scenario / "molecule.yml").exists()

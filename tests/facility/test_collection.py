@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 PLAYBOOKS = (
     "site", "check", "upgrade", "rotate", "backup", "restore", "migrate", "remove", "freeipa", "slurm", "topology",
 )  # fmt: skip
-LEFT_OUT = ("openportal/", "tests/", ".venv/", ".collections/", "bench/", "examples/")
+LEFT_OUT = ("openportal/", "tests/", ".venv/", ".collections/", "bench/", "examples/", "extensions/")
 
 
 def run(*words: str | Path, folder: Path, **environment: str) -> str:

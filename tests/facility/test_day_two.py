@@ -6,10 +6,11 @@ The portal's software goes on asking for users meanwhile, with the published cli
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +22,19 @@ import yaml
 from openportal.cli.bundle import make_bundle
 from tests.facility.controller import INVENTORIES, ROOT, Controller
 from tests.facility.hosts.bed import Bed
-from tests.facility.secrets_seen import ProcessList, leaked, secrets_in, spellings
+from tests.facility.secrets_seen import ProcessList, leaked, secrets_in, seen_by_nobody, spellings
 
 pytestmark = [pytest.mark.systems, pytest.mark.facility]
 
 HOSTS = ("portal", "site", "node")
+SPARE = "spare"  # a host that is added to the site, and taken out of it
 CHAIN = "brics.aip1.clusters.shared"
 CLIENT_FILE = "/etc/openportal-client/client.toml"
 DRIVER = Path(__file__).with_name("load_driver.py")
 OLD, NEW, BAD = "0.1.0", "0.1.1", "0.1.2"
 JOBS_MIN = 5
 UNCHANGED = dict.fromkeys(HOSTS, 0)
+TAGS = ("install", "configure", "peering", "run")
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,26 @@ class Site:
                 self.bed.ssh("portal", "touch /root/stop")
                 jobs.extend(json.loads(line) for line in load.stdout)
 
+    def declared(
+        self, inventory: Path, change: Callable[[dict[str, Any]], None], hosts: Sequence[str] = ()
+    ) -> Controller:
+        """Another inventory of the same site: the agents changed, and further hosts."""
+        declared = yaml.safe_load((INVENTORIES / "three.yml").read_text())
+        change(declared["all"]["vars"]["openportal_agents"])
+        declared["openportal"]["hosts"] |= {host: {"ansible_host": self.bed.addresses[host]} for host in hosts}
+        inventory.write_text(yaml.safe_dump(declared))
+        return replace(self.of(OLD), inventory=inventory)
+
+    def files(self) -> list[dict[str, Any]]:
+        """What the agents' files say."""
+        paths = [path for host in HOSTS for path in (self.bed.disk(host) / "etc/openportal").glob("*.toml")]
+        return [tomllib.loads(path.read_text()) for path in paths]
+
     def keys(self) -> set[str]:
-        files = [file for host in HOSTS for file in (self.bed.disk(host) / "etc/openportal").glob("*.toml")]
-        return set(secrets_in([tomllib.loads(file.read_text()) for file in files]))
+        return set(secrets_in(self.files()))
+
+    def bridge_keys(self) -> set[str]:
+        return set(secrets_in([file.get("bridge", {}) for file in self.files()]))
 
     def releases(self, host: str) -> set[str]:
         """What the processes of a host's agents are started from."""
@@ -85,7 +105,7 @@ def bare_site(bed: Bed, inventory: str, bundle: Path, client_wheel: Path) -> Sit
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, bundle: Path, client_wheel: Path) -> Iterator[Site]:
-    with Bed(tmp_path_factory.mktemp("bed"), HOSTS) as bed:
+    with Bed(tmp_path_factory.mktemp("bed"), (*HOSTS, SPARE)) as bed:
         found = bare_site(bed, "three.yml", bundle, client_wheel)
         found.of(OLD).play("ansible/site.yml")
         yield found
@@ -113,6 +133,21 @@ def assert_nothing_lost(site: Site, jobs: list[dict[str, Any]]) -> None:
     users = {job["instruction"].split()[1].removesuffix(".brics") for job in jobs}
     there = {line.partition(":")[0] for line in site.bed.ssh("node", "getent passwd").splitlines()}
     assert users - there == set()
+
+
+def assert_nobody_saw(site: Site, keys: set[str], seen: list[bytes]) -> None:
+    """None of these keys is in what was seen, in a journal, or in a file that anybody can read."""
+    secrets = {spelling for key in keys for spelling in spellings(key)}
+    journals = [site.bed.ssh(host, "journalctl --output=export --all").encode() for host in HOSTS]
+    assert not any(leaked(secrets, data) for data in [*seen, *journals])
+    assert [seen_by_nobody(site.bed, host, secrets)[0] for host in HOSTS] == [[]] * len(HOSTS)
+
+
+def ledger_of_instance(site: Site, host: str) -> tuple[str, int]:
+    """Its identity and its generation: what would be another if it had begun anew, or been restored."""
+    command = "/opt/openportal/current/bin/openportal ledger stats --json /etc/openportal/shared.toml"
+    (found,) = json.loads(site.bed.ssh(host, command))
+    return found["ledger_id"], found["generation"]
 
 
 @pytest.mark.usefixtures("releases")
@@ -149,12 +184,9 @@ def test_new_keys_for_everybody_without_losing_a_job(site: Site) -> None:
         site.of(OLD).play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
     after = site.keys()
+    assert_nobody_saw(site, before | after, [rotated.output.encode(), *processes.seen])
     assert len(before & after) == 1  # the bridge's, for another day
     assert len(after) == len(before) + 1
-    journals = [site.bed.ssh(host, "journalctl --output=export --all").encode() for host in HOSTS]
-    secrets = {spelling for key in before | after for spelling in spellings(key)}
-    seen = (rotated.output.encode(), *journals, *processes.seen)
-    assert [text[:200] for text in seen if leaked(secrets, text)] == []
     assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
 
 
@@ -168,8 +200,35 @@ def test_all_hosts_reboot_at_once(site: Site) -> None:
 
 
 def test_a_rollout_of_some_hosts_or_some_steps_changes_nothing(site: Site) -> None:
-    one = site.of(OLD).play("ansible/site.yml", "--limit", "node,localhost")
-    assert one.changed == {"node": 0}
+    for host in HOSTS:
+        assert site.of(OLD).play("ansible/site.yml", "--limit", f"{host},localhost").changed == {host: 0}
+    for tag in TAGS:
+        assert site.of(OLD).play("ansible/site.yml", "--tags", tag).changed == UNCHANGED
+
+
+def test_some_steps_of_a_rollout_do_only_these(site: Site) -> None:
+    """What is missing is put back by the step that it belongs to, and not by another."""
+    site.bed.ssh("node", "rm /etc/systemd/system/openportal-agent@slurm.service.d/agent.conf")
+    assert site.of(OLD).play("ansible/site.yml", "--tags", "install").changed == UNCHANGED
+    assert site.of(OLD).play("ansible/site.yml", "--tags", "configure").changed == {**UNCHANGED, "node": 1}
+    site.of(OLD).play("ansible/site.yml", "--tags", "run")
+    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
+
+
+def test_a_rollout_leaves_keys_that_two_agents_agreed_on(site: Site) -> None:
+    """Whatever keys a pair has, both ends the same: the ones that it was invited with are nowhere any more."""
+    invited = site.keys()
+    agreed = {key: os.urandom(32).hex() for key in invited}
+    for host in HOSTS:
+        for file in (site.bed.disk(host) / "etc/openportal").glob("*.toml"):
+            text = file.read_text()
+            for key in set(secrets_in(tomllib.loads(text)["service"])):
+                text = text.replace(key, agreed[key])
+            file.write_text(text)
+    site.of(OLD).play("ansible/site.yml")
+    site.of(OLD).play("ansible/check.yml")
+    assert site.keys() - set(agreed.values()) <= invited & site.bridge_keys()
+    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
 
 
 def test_a_lost_host_comes_back_bare_and_is_introduced_again(site: Site) -> None:
@@ -181,18 +240,50 @@ def test_a_lost_host_comes_back_bare_and_is_introduced_again(site: Site) -> None
     assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
 
 
-def test_an_agent_moves_to_another_host(site: Site, tmp_path: Path) -> None:
-    declared = yaml.safe_load((INVENTORIES / "three.yml").read_text())
-    declared["all"]["vars"]["openportal_agents"]["slurm"]["host"] = "site"
-    inventory = tmp_path / "moved.yml"
-    inventory.write_text(yaml.safe_dump(declared))
-    moved = replace(site.of(OLD), inventory=inventory)
-    moved.play("ansible/site.yml")
-    moved.play("ansible/check.yml")
-    assert "op-slurm" in site.bed.ssh("site", "ps -eo args")
-    assert "op-slurm" not in site.bed.ssh("node", "ps -eo args")
-    assert not (site.bed.disk("node") / "etc/openportal/slurm.toml").exists()
-    assert moved.play("ansible/site.yml").changed == UNCHANGED
+def test_an_agent_moves_to_another_host_and_back_with_its_ledger(site: Site, tmp_path: Path) -> None:
+    def at(host: str) -> Controller:
+        return site.declared(tmp_path / f"{host}.yml", lambda agents: agents["shared"].update(host=host))
+
+    before = ledger_of_instance(site, "site")
+    for old, new in (("site", "node"), ("node", "site")):
+        with site.under_load() as jobs:
+            at(new).play("ansible/site.yml")
+            at(new).play("ansible/check.yml")
+        assert_nothing_lost(site, jobs)
+        assert "op-cluster " in site.bed.ssh(new, "ps -eo args")
+        assert "op-cluster " not in site.bed.ssh(old, "ps -eo args")
+        assert not (site.bed.disk(old) / "etc/openportal/shared.toml").exists()
+        assert site.bed.ssh(old, "ls -A /var/lib/openportal").split().count("shared") == 0
+        assert ledger_of_instance(site, new) == before
+        assert at(new).play("ansible/site.yml").changed == UNCHANGED
+    assert site.bed.ssh("site", "ls -A /var/lib/openportal").split() == ["aip1", "clusters", "shared"]
+
+
+def test_an_agent_does_not_move_without_its_new_host(site: Site, tmp_path: Path) -> None:
+    moved = site.declared(tmp_path / "moved.yml", lambda agents: agents["shared"].update(host="node"))
+    run = moved.try_play("ansible/site.yml", "--limit", "site,localhost")
+    assert run.code != 0
+    assert "shared moves from here to node: include both hosts in --limit." in " ".join(run.output.split())
+    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
+
+
+def test_an_agent_is_added_and_removed(site: Site, tmp_path: Path) -> None:
+    second = {"kind": "account", "system": "sandbox", "host": SPARE, "under": "other"}
+    instance = {"kind": "instance", "host": SPARE, "under": "clusters"}
+    more = site.declared(tmp_path / "more.yml", lambda agents: agents.update(other=instance, people=second), [SPARE])
+    with site.under_load() as jobs:
+        run = more.play("ansible/site.yml")
+        more.play("ansible/check.yml")
+    assert_nothing_lost(site, jobs)
+    assert run.changed["node"] == 0  # nobody there has a new peer
+    assert more.play("ansible/site.yml").changed == {**UNCHANGED, SPARE: 0}
+    with site.under_load() as jobs:
+        more.play("ansible/remove.yml", "--limit", SPARE)
+        site.of(OLD).play("ansible/site.yml")
+        site.of(OLD).play("ansible/check.yml")
+    assert_nothing_lost(site, jobs)
+    assert "/op-" not in site.bed.ssh(SPARE, "ps -eo args")
+    assert "other" not in (site.bed.disk("site") / "etc/openportal/clusters.toml").read_text()
 
 
 def test_a_wrong_topology_is_refused_before_anything_is_touched(site: Site, tmp_path: Path) -> None:

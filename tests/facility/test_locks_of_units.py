@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from tests.facility.controller import ROOT
 
@@ -48,3 +49,18 @@ def test_the_common_unit_leaves_no_right_of_root() -> None:
     assert taken_off & others == {
         "PrivateUsers", "SystemCallFilter", "RestrictAddressFamilies", "RestrictSUIDSGID", "ProtectHome"
     }  # fmt: skip
+
+
+def test_each_has_its_reason_beside_it_in_the_template() -> None:
+    text = (ROLE / "templates/agent.conf.j2").read_text()
+    lines = [line for line in text[text.index("{% if agent.root %}") :].splitlines() if not line.startswith("{%")]
+    settings = [(line, before) for before, line in pairwise(lines) if re.match(r"\w+=", line)]
+    assert len(settings) > 5
+    assert [line for line, before in settings if not before.startswith("# ")] == []
+
+
+def test_a_unit_that_is_not_root_is_let_off_nothing() -> None:
+    """It gets its own command, and what opens its secrets, and no more."""
+    text = (ROLE / "templates/agent.conf.j2").read_text()
+    own = text[: text.index("{% if agent.root %}")]
+    assert set(re.findall(r"^(\w+)=", own, re.MULTILINE)) == set(NO_LOCKS)
