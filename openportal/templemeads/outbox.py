@@ -99,6 +99,8 @@ class Outbox(AgentState):
 
     def _put_out(self, board: Board, entry: Entry, now: float) -> None:
         """Send a job to a neighbour that is there, now or in its turn."""
+        if entry.changes:
+            board.turns.change(now)
         if not entry.takes_turns or board.turns.enter(entry.job.id, entry.origin, now):
             self._ready.sends.append((board.peer, {"Put": {"job": entry.job.to_wire()}}))
 

@@ -8,7 +8,7 @@ import pytest
 from simulation import simulate
 
 from openportal.templemeads import turns as turns_module
-from openportal.templemeads.turns import MAX_FLYING_LOOKS, SLOW_SECONDS, Turns
+from openportal.templemeads.turns import CHANGE_SECONDS, FEW_FLYING_LOOKS, MAX_FLYING_LOOKS, SLOW_SECONDS, Turns
 
 SEEDS = 300
 
@@ -45,6 +45,28 @@ def test_who_waits_is_not_overtaken() -> None:
     turns = full(more=1)
     turns.leave("flood0", "flood")
     assert not turns.enter("late", "flood", 0.0)
+    assert turns.next(0.0) == [f"flood{MAX_FLYING_LOOKS}"]
+
+
+def test_looks_make_room_for_changes_and_take_it_back() -> None:
+    turns = Turns()
+    turns.change(0.0)
+    sent = [turns.enter(str(n), "a", 0.0) for n in range(MAX_FLYING_LOOKS)]
+    assert sent == [n < FEW_FLYING_LOOKS for n in range(MAX_FLYING_LOOKS)]
+    turns.leave("0", "a")
+    assert turns.next(CHANGE_SECONDS / 2) == [str(FEW_FLYING_LOOKS)]
+    turns.leave("1", "a")
+    assert len(turns.next(CHANGE_SECONDS)) >= MAX_FLYING_LOOKS - FEW_FLYING_LOOKS - 1
+    assert not turns.waiting
+
+
+def test_looks_that_fly_when_a_change_comes_are_not_sent_again() -> None:
+    turns = full(more=1)
+    turns.change(0.0)
+    for n in range(MAX_FLYING_LOOKS - FEW_FLYING_LOOKS):
+        turns.leave(f"flood{n}", "flood")
+        assert turns.next(0.0) == []
+    turns.leave(f"flood{MAX_FLYING_LOOKS - 1}", "flood")
     assert turns.next(0.0) == [f"flood{MAX_FLYING_LOOKS}"]
 
 
