@@ -48,7 +48,9 @@ def secrets_of(kept: Kept) -> set[bytes]:
 
 def test_every_agent_has_a_backup_that_only_its_key_opens(kept: Kept, backed_up: First) -> None:
     names = {path.stem for host in HOSTS for path in (kept.site.bed.disk(host) / "etc/openportal").glob("*.toml")}
-    assert {path.name for path in (kept.folder / "backups").iterdir()} == names
+    folder = kept.folder / "backups"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert {path.name for path in folder.iterdir()} == names
     secrets = secrets_of(kept)
     for name in names:
         (file,) = kept.files(name)
