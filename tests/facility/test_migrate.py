@@ -54,4 +54,3 @@ def test_they_are_handed_back_with_the_keys_of_now(today: Today) -> None:
 def test_and_taken_over_once_more(today: Today) -> None:
     """Our files of the first time are still there, with the same keys."""
     today.take_over()
-    today.controller.play("ansible/check.yml")
