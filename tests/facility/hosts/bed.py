@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.facility.hosts.root import DEBIAN, Root, install_tools
+from tests.inotify import allow_instances
 
 NETWORK = "10.87.0"
 FIRST_ADDRESS = 11
@@ -70,6 +71,7 @@ class Bed:
 
     def __enter__(self) -> Bed:
         install_tools()
+        allow_instances()
         self.folder.mkdir(parents=True, exist_ok=True)
         for root in set(self._roots.values()):
             root.folder()

@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.inotify import allow_instances
+
 HERE = Path(__file__).parent
 FABRIC = "ipa"
 GATEWAY = "10.213.0.254"
@@ -26,7 +28,6 @@ ADDRESSES: dict[str, str] = {"srv": "10.213.0.1", "cli": "10.213.0.2", "srv2": "
 BOOT_SECONDS = 120.0
 HALT_SECONDS = 60.0
 POLL_SECONDS = 0.1
-INOTIFY_INSTANCES = 1024
 SETTLED = ("running", "degraded")
 POWER_OFF = signal.SIGRTMIN + 4
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -51,19 +52,12 @@ def hosts_file(**elsewhere: str) -> str:
     return "\n".join(["127.0.0.1 localhost", *lines, ""])
 
 
-def allow_watches() -> None:
-    """Every systemd takes some of what a user may have of these; beside other containers the usual 128 are too few."""
-    limit = Path("/proc/sys/fs/inotify/max_user_instances")
-    if int(limit.read_text()) < INOTIFY_INSTANCES:
-        limit.write_text(str(INOTIFY_INSTANCES))
-
-
 class Network:
     """The bridge, and this process's way into it."""
 
     def __enter__(self) -> Network:
         self.remove()
-        allow_watches()
+        allow_instances()
         for command in (
             f"netns add {FABRIC}",
             f"-n {FABRIC} link set lo up",
