@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.systems, pytest.mark.facility]
 FOLDER = ROOT / "extensions/molecule"
 SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/molecule.yml"))
 STEPS = ("create", "converge", "idempotence", "verify", "destroy")
-SCENARIO_MAX_SECONDS = 600
+SCENARIO_MAX_SECONDS = 1800
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 

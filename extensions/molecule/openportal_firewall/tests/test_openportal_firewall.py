@@ -23,7 +23,7 @@ def address(host: Host) -> Iterator[str]:
     """Where the host is reached; something listens on the agent's port and on another one."""
     for port in (AGENT, OTHER):
         host.run_expect([0], SERVE.format(port))
-        host.run_expect([0], f"timeout 30 sh -c 'until ss -Hltn sport = {port} | grep -q .; do sleep 0.1; done'")
+        host.run_expect([0], f"timeout 30 sh -c 'until ss -Hltn sport = :{port} | grep -q .; do sleep 0.1; done'")
     yield host.check_output("hostname -I").split()[0]
     host.run_expect([0], f"systemctl stop probe-{AGENT} probe-{OTHER}")
 
