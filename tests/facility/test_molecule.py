@@ -17,6 +17,7 @@ import yaml
 
 from tests.facility.controller import ROOT
 from tests.facility.hosts.bed import Bed
+from tests.facility.hosts.ipa import DOMAIN
 from tests.facility.hosts.keep import ROOTS, lend
 
 pytestmark = [pytest.mark.systems, pytest.mark.facility]
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.systems, pytest.mark.facility]
 FOLDER = ROOT / "extensions/molecule"
 SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/molecule.yml"))
 STEPS = ("create", "converge", "idempotence", "verify", "destroy")
-SCENARIO_MAX_SECONDS = 600
+SCENARIO_MAX_SECONDS = 1800
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -40,7 +41,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Itera
     """What molecule runs with: all hosts are up, and lent to it."""
     folder = tmp_path_factory.mktemp("molecule")
     roots = {name: ROOTS[root] for name, root in platforms().items()}
-    with Bed(folder / "bed", tuple(roots), roots) as bed:
+    with Bed(folder / "bed", tuple(roots), roots, DOMAIN) as bed:
         lend(bed, folder)
         own = {"OPENPORTAL_BED": str(folder), "OPENPORTAL_BUNDLE": str(bundle), "ANSIBLE_HOME": str(folder / "home")}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -3,10 +3,13 @@
 No release of Debian has a package of the server, so `tests/systems/freeipa` compiles one. What is in the tree beside it
 stands in for what is not at hand: the client of a certificate authority (which is imported even where there is none), a
 `pki-server` that says so, and a wait of a minute for replicas that do not exist, cut short.
+
+    python -m tests.facility.hosts.ipa FOLDER     prints what the role is given; the certificates are made in FOLDER
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,11 +18,13 @@ from pathlib import Path
 
 from openportal.cli.published import cache_folder
 from tests.facility.hosts.root import Root, made_once
-from tests.systems.freeipa.build import compile_tree, install_tools, locked, made, script
+from tests.systems.freeipa.build import PIN, compile_tree, install_tools, locked, made, script
 from tests.systems.freeipa.machine import HERE
 
 PYTHON = "usr/lib/python3/dist-packages"
 DOGTAG = "dogtag-pki==11.2.1"
+DOMAIN = "ipa.test"
+SERVER = f"ipa.{DOMAIN}"
 
 
 def packages() -> tuple[str, ...]:
@@ -55,3 +60,15 @@ def complete(tree: Path, folder: Path) -> None:
         waiting = root / PYTHON / "ipaserver/install/plugins/update_dna_shared_config.py"
         waiting.write_text(re.sub(r"max_wait = 30 .*", "max_wait = 1", waiting.read_text()))
         subprocess.run(["tar", "czf", folder / "tree.tgz", "-C", root, "."], check=True)
+
+
+def given(folder: Path) -> dict[str, object]:
+    """The variables of the role that are of this machine; the certificates are made if they are not there."""
+    script("certificates.sh", folder, SERVER)
+    files = {"ca": "ca.crt", "dirsrv": f"{SERVER}.p12", "http": f"{SERVER}.p12"}
+    certificates = {"pin": PIN, **{name: str(folder / file) for name, file in files.items()}}
+    return {"freeipa_server_tree": str(server_tree()), "freeipa_server_certificates": certificates}
+
+
+if __name__ == "__main__":
+    print(json.dumps(given(Path(sys.argv[1]))))

@@ -21,9 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.facility.hosts.bed import Bed
-from tests.facility.hosts.root import DEBIAN, WITH_SLURM
+from tests.facility.hosts.ipa import DOMAIN, WITH_IPA
+from tests.facility.hosts.root import DEBIAN, ENROLLABLE, WITH_KEEPING, WITH_SLURM
 
-ROOTS = {"debian": DEBIAN, "slurm": WITH_SLURM}
+ROOTS = {
+    "debian": DEBIAN, "slurm": WITH_SLURM, "keeping": WITH_KEEPING, "ipa": WITH_IPA, "enrollable": ENROLLABLE,
+}  # fmt: skip
 SSH_PORT = 22
 UP_SECONDS = 600.0  # a disk may have to be made first
 DOWN_SECONDS = 60.0
@@ -74,7 +77,7 @@ def keep(folder: Path, words: list[str]) -> None:
     """Boot the hosts and keep them until SIGTERM."""
     roots = {name: ROOTS[root] for name, root in (word.split("=") for word in words)}
     (folder / "keeper").write_text(str(os.getpid()))
-    with Bed(folder / "bed", tuple(roots), roots) as bed:
+    with Bed(folder / "bed", tuple(roots), roots, DOMAIN) as bed:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         lend(bed, folder)
         signal.sigwait({signal.SIGTERM})
