@@ -82,8 +82,12 @@ def declared(agents: object, hostvars: Mapping[str, Any]) -> Topology:
     if NOT_THERE is not None:
         raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {NOT_THERE}.")
     try:
-        addresses = {host: address(host, hostvars[host]) for host in hostvars}
-        return Topology.declared(plain(agents), addresses, monitor(hostvars))
+        known = {host: hostvars[host] for host in hosts_of(agents) if host in hostvars}
+        watcher = monitor(known.values())
+        if watcher is not None and watcher in hostvars:
+            known[watcher] = hostvars[watcher]
+        addresses = {host: address(host, variables) for host, variables in known.items()}
+        return Topology.declared(plain(agents), addresses, watcher)
     except ConfigError as error:
         raise AnsibleFilterError(f"openportal_agents is refused, and no host was touched:\n{error}") from None
 
@@ -92,9 +96,15 @@ def address(host: str, variables: Mapping[str, Any]) -> str:
     return str(variables.get("openportal_address") or variables.get("ansible_host") or host)
 
 
-def monitor(hostvars: Mapping[str, Any]) -> str | None:
-    """The host that watches the agents, if the inventory names one."""
-    named = (hostvars[host].get("openportal_monitor") for host in hostvars)
+def hosts_of(agents: object) -> set[object]:
+    """The hosts that are named; whatever else is wrong is told later. To look at a host's variables is slow."""
+    words = agents.values() if isinstance(agents, Mapping) else ()
+    return {each.get("host") for each in words if isinstance(each, Mapping) and isinstance(each.get("host"), str)}
+
+
+def monitor(variables: Iterable[Mapping[str, Any]]) -> str | None:
+    """The host that watches the agents, if one of their hosts names it."""
+    named = (each.get("openportal_monitor") for each in variables)
     return next((str(name) for name in named if name), None)
 
 
