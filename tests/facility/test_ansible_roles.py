@@ -80,6 +80,28 @@ def test_operators_of_slurm_are_the_users_of_its_agents() -> None:
     assert operators(agents, known) == operators({}, known) == []
 
 
+class Looked(dict[str, dict[str, str]]):
+    """Variables of hosts that remember whose were looked at, which takes Ansible several milliseconds each."""
+
+    def __init__(self, *hosts: str) -> None:
+        super().__init__({host: {"ansible_host": f"10.0.0.{number}"} for number, host in enumerate(hosts, 1)})
+        self.looked: list[str] = []
+
+    def __getitem__(self, host: str) -> dict[str, str]:
+        self.looked.append(host)
+        return super().__getitem__(host)
+
+
+def test_a_plan_looks_at_the_hosts_of_agents_alone_and_once() -> None:
+    from plugins.filter.topology import plan
+
+    agents = {"brics": {"kind": "portal", "host": "a"}, "aip1": {"kind": "provider", "host": "b", "under": "brics"}}
+    agents["bridge"] = {"kind": "bridge", "host": "a", "under": "brics"}
+    hosts = Looked("a", "b", *(f"node{number}" for number in range(100)))
+    assert [agent["name"] for agent in plan(agents, hosts, "b")["agents"]] == ["aip1"]
+    assert sorted(hosts.looked) == ["a", "b"]
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_role_has_a_scenario_that_runs_and_looks_at_it(role: Path) -> None:
     scenario = ROOT / "extensions/molecule" / role.name
