@@ -94,12 +94,13 @@ class Looked(dict[str, dict[str, str]]):
 
 def test_a_plan_looks_at_the_hosts_of_agents_alone_and_once() -> None:
     from plugins.filter.topology import plan
+    from tests.facility.controller import INVENTORIES as OF_TESTS
 
-    agents = {"brics": {"kind": "portal", "host": "a"}, "aip1": {"kind": "provider", "host": "b", "under": "brics"}}
-    agents["bridge"] = {"kind": "bridge", "host": "a", "under": "brics"}
-    hosts = Looked("a", "b", *(f"node{number}" for number in range(100)))
-    assert [agent["name"] for agent in plan(agents, hosts, "b")["agents"]] == ["aip1"]
-    assert sorted(hosts.looked) == ["a", "b"]
+    declared = yaml.safe_load((OF_TESTS / "ten.yml").read_text())
+    with_agents = list(declared["openportal"]["hosts"])
+    hosts = Looked(*with_agents, *(f"node{number}" for number in range(100)))
+    assert plan(declared["all"]["vars"]["openportal_agents"], hosts, "ctl")["agents"][0]["name"] == "slurm"
+    assert sorted(hosts.looked) == sorted(with_agents)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
