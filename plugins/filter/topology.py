@@ -6,18 +6,12 @@ The controller needs the Python package `openportal-agents[rollout]` in the envi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
-try:
-    from openportal.cli import drawing
+if TYPE_CHECKING:
     from openportal.cli.topology import Topology
-    from openportal.errors import ConfigError
-except ImportError as missing:
-    NOT_THERE: ImportError | None = missing
-else:
-    NOT_THERE = None
 
 
 def plan(agents: object, hostvars: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -27,7 +21,10 @@ def plan(agents: object, hostvars: Mapping[str, Any], host: str) -> dict[str, An
 
 def text_drawing(agents: object, hostvars: Mapping[str, Any]) -> list[str]:
     """The lines of the drawing of a topology that is right."""
-    return drawing.text(declared(agents, hostvars)).splitlines()
+    topology = declared(agents, hostvars)
+    from openportal.cli import drawing
+
+    return drawing.text(topology).splitlines()
 
 
 def introductions(
@@ -78,9 +75,16 @@ def units(agents: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, An
 
 
 def declared(agents: object, hostvars: Mapping[str, Any]) -> Topology:
-    """The topology. Raises AnsibleFilterError with every mistake and a drawing of what is said."""
-    if NOT_THERE is not None:
-        raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {NOT_THERE}.")
+    """The topology. Raises AnsibleFilterError with every mistake and a drawing of what is said.
+
+    What it needs is imported here: Ansible loads this file anew for each task of each host whose text names a filter,
+    called or not, and the models of the package take a fifth of a second.
+    """
+    try:
+        from openportal.cli.topology import Topology
+        from openportal.errors import ConfigError
+    except ImportError as missing:
+        raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {missing}.") from None
     try:
         known = {host: hostvars[host] for host in hosts_of(agents) if host in hostvars}
         watcher = monitor(known.values())

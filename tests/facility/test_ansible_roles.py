@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,13 @@ def test_operators_of_slurm_are_the_users_of_its_agents() -> None:
     assert operators(agents, known) == ["op-slurm"]
     agents["slurm"]["system"] = "sandbox"
     assert operators(agents, known) == operators({}, known) == []
+
+
+def test_filters_import_the_package_when_they_are_called() -> None:
+    """Ansible loads them all in each of its processes, many hundreds of times in a rollout."""
+    look = "import sys, plugins.filter.backups, plugins.filter.topology; print('openportal' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "False"
 
 
 class Looked(dict[str, dict[str, str]]):
