@@ -12,24 +12,15 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-try:
-    from openportal.cli.backups import ENDING
-    from openportal.cli.sealedfile import key_for, private_key, public_key
-    from openportal.errors import SecretError
-except ImportError as missing:
-    NOT_THERE: ImportError | None = missing
-else:
-    NOT_THERE = None
-
 
 def backups(folder: str, names: Iterable[str], time: str = "") -> list[dict[str, str]]:
     """The last backup of each agent, or that of a time: name and file. Raises AnsibleFilterError if one has none."""
     found = []
     for name in names:
         files = kept(folder, name)
-        chosen = [file for file in files if not time or file.name == f"{name}-{time}{ENDING}"]
+        chosen = [file for file in files if not time or file.name == f"{name}-{time}{ending()}"]
         if not chosen:
-            there = ", ".join(file.name.removeprefix(f"{name}-").removesuffix(ENDING) for file in files) or "none"
+            there = ", ".join(file.name.removeprefix(f"{name}-").removesuffix(ending()) for file in files) or "none"
             raise AnsibleFilterError(
                 f"There is no backup of {name} {f'of {time} ' if time else ''}in {folder}, and no host was touched; "
                 f"there are: {there}."
@@ -45,6 +36,9 @@ def outdated(folder: str, names: Iterable[str], keep: int) -> list[str]:
 
 def handed_over(found: Iterable[Mapping[str, str]], key: str, box: str, folder: str) -> list[dict[str, str]]:
     """What a host needs to open its backups, which were carried into a folder there: each with its key for the box."""
+    from openportal.cli.sealedfile import key_for, private_key, public_key
+    from openportal.errors import SecretError
+
     try:
         private, recipient = private_key(Path(key)), public_key(box)
         return [
@@ -61,9 +55,16 @@ def handed_over(found: Iterable[Mapping[str, str]], key: str, box: str, folder: 
 
 def kept(folder: str, name: str) -> list[Path]:
     """The backups of an agent, the oldest first."""
-    if NOT_THERE is not None:
-        raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {NOT_THERE}.")
-    return sorted(Path(folder, name).glob(f"{name}-*{ENDING}"))
+    return sorted(Path(folder, name).glob(f"{name}-*{ending()}"))
+
+
+def ending() -> str:
+    """How the name of a backup ends; imported where it is used, for the reason that `topology` gives."""
+    try:
+        from openportal.cli.backups import ENDING
+    except ImportError as missing:
+        raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {missing}.") from None
+    return ENDING
 
 
 class FilterModule:

@@ -6,18 +6,12 @@ The controller needs the Python package `openportal-agents[rollout]` in the envi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
-try:
-    from openportal.cli import drawing
+if TYPE_CHECKING:
     from openportal.cli.topology import Topology
-    from openportal.errors import ConfigError
-except ImportError as missing:
-    NOT_THERE: ImportError | None = missing
-else:
-    NOT_THERE = None
 
 
 def plan(agents: object, hostvars: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -27,7 +21,10 @@ def plan(agents: object, hostvars: Mapping[str, Any], host: str) -> dict[str, An
 
 def text_drawing(agents: object, hostvars: Mapping[str, Any]) -> list[str]:
     """The lines of the drawing of a topology that is right."""
-    return drawing.text(declared(agents, hostvars)).splitlines()
+    topology = declared(agents, hostvars)
+    from openportal.cli import drawing
+
+    return drawing.text(topology).splitlines()
 
 
 def introductions(
@@ -78,12 +75,23 @@ def units(agents: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, An
 
 
 def declared(agents: object, hostvars: Mapping[str, Any]) -> Topology:
-    """The topology. Raises AnsibleFilterError with every mistake and a drawing of what is said."""
-    if NOT_THERE is not None:
-        raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {NOT_THERE}.")
+    """The topology. Raises AnsibleFilterError with every mistake and a drawing of what is said.
+
+    What it needs is imported here: Ansible loads this file anew for each task of each host whose text names a filter,
+    called or not, and the models of the package take a fifth of a second.
+    """
     try:
-        addresses = {host: address(host, hostvars[host]) for host in hostvars}
-        return Topology.declared(plain(agents), addresses, monitor(hostvars))
+        from openportal.cli.topology import Topology
+        from openportal.errors import ConfigError
+    except ImportError as missing:
+        raise AnsibleFilterError(f"Install openportal-agents[rollout] beside ansible-core: {missing}.") from None
+    try:
+        known = {host: hostvars[host] for host in hosts_of(agents) if host in hostvars}
+        watcher = monitor(known.values())
+        if watcher is not None and watcher in hostvars:
+            known[watcher] = hostvars[watcher]
+        addresses = {host: address(host, variables) for host, variables in known.items()}
+        return Topology.declared(plain(agents), addresses, watcher)
     except ConfigError as error:
         raise AnsibleFilterError(f"openportal_agents is refused, and no host was touched:\n{error}") from None
 
@@ -92,9 +100,15 @@ def address(host: str, variables: Mapping[str, Any]) -> str:
     return str(variables.get("openportal_address") or variables.get("ansible_host") or host)
 
 
-def monitor(hostvars: Mapping[str, Any]) -> str | None:
-    """The host that watches the agents, if the inventory names one."""
-    named = (hostvars[host].get("openportal_monitor") for host in hostvars)
+def hosts_of(agents: object) -> set[object]:
+    """The hosts that are named; whatever else is wrong is told later. To look at a host's variables is slow."""
+    words = agents.values() if isinstance(agents, Mapping) else ()
+    return {each.get("host") for each in words if isinstance(each, Mapping) and isinstance(each.get("host"), str)}
+
+
+def monitor(variables: Iterable[Mapping[str, Any]]) -> str | None:
+    """The host that watches the agents, if one of their hosts names it."""
+    named = (each.get("openportal_monitor") for each in variables)
     return next((str(name) for name in named if name), None)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,36 @@ def test_operators_of_slurm_are_the_users_of_its_agents() -> None:
     assert operators(agents, known) == ["op-slurm"]
     agents["slurm"]["system"] = "sandbox"
     assert operators(agents, known) == operators({}, known) == []
+
+
+def test_filters_import_the_package_when_they_are_called() -> None:
+    """Ansible loads them all in each of its processes, many hundreds of times in a rollout."""
+    look = "import sys, plugins.filter.backups, plugins.filter.topology; print('openportal' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "False"
+
+
+class Looked(dict[str, dict[str, str]]):
+    """Variables of hosts that remember whose were looked at, which takes Ansible several milliseconds each."""
+
+    def __init__(self, *hosts: str) -> None:
+        super().__init__({host: {"ansible_host": f"10.0.0.{number}"} for number, host in enumerate(hosts, 1)})
+        self.looked: list[str] = []
+
+    def __getitem__(self, host: str) -> dict[str, str]:
+        self.looked.append(host)
+        return super().__getitem__(host)
+
+
+def test_a_plan_looks_at_the_hosts_of_agents_alone_and_once() -> None:
+    from plugins.filter.topology import plan
+    from tests.facility.controller import INVENTORIES as OF_TESTS
+
+    declared = yaml.safe_load((OF_TESTS / "ten.yml").read_text())
+    with_agents = list(declared["openportal"]["hosts"])
+    hosts = Looked(*with_agents, *(f"node{number}" for number in range(100)))
+    assert plan(declared["all"]["vars"]["openportal_agents"], hosts, "ctl")["agents"][0]["name"] == "slurm"
+    assert sorted(hosts.looked) == sorted(with_agents)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -1,7 +1,7 @@
 """Ten bare hosts become a facility: portal and bridge, a site's services, FreeIPA, and a Slurm that knows its users.
 
-The published client makes a project and a user, the user's job runs on the nodes, and its usage comes back. Then all
-hosts are rebooted at once, and the same holds again. One facility for all of it.
+The published client makes a project and a user, the user's job runs on the nodes, and its usage comes back. Then a node
+is lost and made anew, and all hosts are rebooted at once, and the same holds again. One facility for all of it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ for instruction in json.load(sys.stdin):
 """
 
 
+PING = """
+import sys, urllib.request
+headers = {"X-SLURM-USER-NAME": "root", "X-SLURM-USER-TOKEN": sys.stdin.readline().strip()}
+request = urllib.request.Request("http://127.0.0.1:6820/slurm/v0.0.42/ping", headers=headers)
+print(urllib.request.urlopen(request).read().decode())
+"""
+
+
 @dataclass(frozen=True)
 class Facility:
     """The hosts after the rollout, what each run of it said, and the command lines that were seen meanwhile."""
@@ -55,6 +63,10 @@ class Facility:
         """What the published client is told on the bridge's host."""
         said = self.bed.ssh("bridge", f"/opt/client/bin/python -I -c '{ASK}'", json.dumps(instructions))
         return [json.loads(line) for line in said.splitlines()]
+
+    def keys(self) -> list[str]:
+        """Those of munge and of Slurm's tokens."""
+        return [(self.bed.disk("ctl") / key).read_text() for key in KEYS]
 
     def run_job(self, user: str, seconds: int) -> str:
         """Let a user run a job on both nodes, from the login host; returns its id when it has ended well."""
@@ -119,6 +131,26 @@ def test_a_user_that_the_client_makes_runs_a_job_and_its_usage_comes_back(facili
     assert f"  alice.demo.brics: {len(NODES) * int(elapsed)} seconds | 1 job " in report
 
 
+def test_slurms_rest_answers_to_a_token(facility: Facility) -> None:
+    token = facility.bed.ssh("ctl", "scontrol token username=root lifespan=60").partition("=")[2]
+    pings = json.loads(facility.bed.ssh("ctl", f"python3 -c '{PING}'", token))["pings"]
+    assert [(ping["hostname"], ping["responding"]) for ping in pings] == [("ctl", True)]
+
+
+def test_a_lost_node_gets_the_keys_and_the_users_again(facility: Facility) -> None:
+    keys = facility.keys()
+    facility.bed.destroy("node2")
+    facility.bed.start(["node2"])
+    changed = facility.controller.play("ansible/site.yml").changed
+    assert changed.pop("node2") > 0
+    asked = "instance"  # the first client: the step that asks the server for the node's password is counted there
+    assert {host for host, count in changed.items() if count} == {asked}
+    assert facility.keys() == keys
+    assert (facility.bed.disk("node2") / KEYS[0]).read_text() == keys[0]
+    assert not (facility.bed.disk("node2") / KEYS[1]).exists()
+    facility.run_job("alice.demo", 1)
+
+
 def test_all_hosts_reboot_at_once_and_the_facility_comes_back_by_itself(facility: Facility) -> None:
     facility.bed.reboot(HOSTS)
     facility.controller.play("ansible/check.yml", "-e", f"openportal_agent_ready_seconds={READY_SECONDS}")
@@ -140,7 +172,7 @@ def secrets(facility: Facility) -> set[bytes]:
     files = [file for host in HOSTS for file in (facility.bed.disk(host) / "etc/openportal").glob("*.toml")]
     keys = {key for file in files for key in secrets_in(tomllib.loads(file.read_text()))}
     assert len(keys) == 7 * 2 + 1  # two for each pair, and the bridge's
-    keys |= {(facility.bed.disk("ctl") / key).read_text() for key in KEYS}
+    keys |= set(facility.keys())
     keys |= {(facility.bed.disk("instance") / "etc/openportal/acct.password").read_text()}
     return {spelling for key in (*keys, *CANARIES) for spelling in spellings(key)}
 
