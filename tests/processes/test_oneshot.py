@@ -110,7 +110,7 @@ def test_beside_the_agent_itself(facility: Facility) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "wanted"), [("slurm", 1, "slurm-default-node is missing"), ("ipa", 2, "--key freeipa-server")]
+    ("name", "code", "wanted"), [("slurm", 2, "slurm-default-node is missing"), ("ipa", 2, "--key freeipa-server")]
 )
 @pytest.mark.parametrize("words", [(), ("--one-shot", "get_projects brics")])
 def test_an_agent_without_a_leaf_says_so(
