@@ -19,6 +19,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,10 +37,27 @@ from tests.processes.waiting import ended, result_of, until
 DISK_BYTES = 104 * 1024 * 1024  # with less free than 64 MiB a bridge takes no jobs
 JOBS = 40
 SEED = 20261124
+MOUNT_TRIES = 10
+MOUNT_PAUSE_SECONDS = 0.2
 
 
 def command(*words: str | Path) -> str:
-    return subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def mounted(image: Path, mount: Path) -> None:
+    """Mount an image; another program may take the loop device that `mount` has just found free."""
+    for _ in range(MOUNT_TRIES - 1):
+        try:
+            command("mount", "-o", "loop", image, mount)
+        except RuntimeError:
+            time.sleep(MOUNT_PAUSE_SECONDS)
+        else:
+            return
+    command("mount", "-o", "loop", image, mount)
 
 
 @dataclass
@@ -137,7 +155,7 @@ def lost(crash: Crash, folder: Path) -> list[str]:
     image, mount = folder / "crash.img", folder / "crash"
     mount.mkdir(exist_ok=True)
     image.write_bytes(crash.image)
-    command("mount", "-o", "loop", image, mount)
+    mounted(image, mount)
     try:
         known = known_in(mount / "ledger")
     except (LedgerError, sqlite3.Error) as error:

@@ -23,6 +23,7 @@ from tests.systems.slurm.site import ask, running, state_of, submit
 pytestmark = [pytest.mark.systems, pytest.mark.processes]
 
 RUN_MAX_SECONDS = 60
+SCHEDULED_SECONDS = 300.0  # slurmctld takes its time with a job that was put back
 RUN_SECONDS = 2.0
 RESERVATION = "Workshop"
 
@@ -47,15 +48,19 @@ def facility(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         time.sleep(RUN_SECONDS)
         reserved = submit(cluster, user, f"--reservation={RESERVATION}", "--ntasks=4", command="sleep 3")
         again = submit(cluster, user, "--requeue", "--ntasks=2", command="sleep 600")
-        until(lambda: state_of(cluster, again) == "RUNNING", "the job runs")
+        until(lambda: state_of(cluster, again) == "RUNNING", "the job runs", SCHEDULED_SECONDS)
         time.sleep(RUN_SECONDS)
         cluster.shell(f"scontrol requeue {again}")
-        until(lambda: state_of(cluster, again) == "PENDING", "the job waits again")
-        until(lambda: runs_now(cluster, again), "the job runs again")
+        until(lambda: state_of(cluster, again) == "PENDING", "the job waits again", SCHEDULED_SECONDS)
+        until(lambda: runs_now(cluster, again), "the job runs again", SCHEDULED_SECONDS)
         time.sleep(RUN_SECONDS)
         cluster.shell(f"scancel {again}")
-        until(lambda: state_of(cluster, reserved) == "COMPLETED", "the other job ends")
-        until(lambda: ended(cluster, again) == ["CANCELLED", "REQUEUED"], "the records of both attempts")
+        until(lambda: state_of(cluster, reserved) == "COMPLETED", "the other job ends", SCHEDULED_SECONDS)
+        until(
+            lambda: ended(cluster, again) == ["CANCELLED", "REQUEUED"],
+            "the records of both attempts",
+            SCHEDULED_SECONDS,
+        )
         yield facility
         cluster.shell(f"scontrol delete reservation={RESERVATION}")
 
