@@ -147,14 +147,6 @@ def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
         yield facility
 
 
-@pytest.fixture
-async def load(facility: Facility) -> AsyncIterator[Load]:
-    load = Load(facility.client_file)
-    result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
-    yield load
-    await load.close()
-
-
 def fault(facility: Facility, name: str, kind: str) -> AbstractAsyncContextManager[None]:
     """While inside, the disk of an agent fails in this way."""
     pid = facility.processes[name].pid

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from openportal.agents.sandbox.store import SandboxStore
-from openportal.cli.facility import CHAIN, Facility
+from openportal.cli.facility import Facility
 from openportal.paddington.link import NETWORK_DEAD_SECONDS
 from openportal.paddington.session import SILENCE_MAX_SECONDS
 from tests.faults.own_network import dropped, own_network
 from tests.processes.load import Load
 from tests.processes.test_kill import assert_effects_once
-from tests.processes.waiting import ended, lines, result_of, until_async
+from tests.processes.waiting import lines, until_async
 
 NAME, DIALLED = "shared", "clusters"
 USERS = 10
@@ -40,14 +40,6 @@ def facility(tmp_path: Path) -> Iterator[Facility]:
         facility.start()
         facility.wait_ready()
         yield facility
-
-
-@pytest.fixture
-async def load(facility: Facility) -> AsyncIterator[Load]:
-    load = Load(facility.client_file)
-    result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
-    yield load
-    await load.close()
 
 
 def port_of(facility: Facility) -> int:

@@ -12,16 +12,16 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from openportal.agents.sandbox.store import SETTINGS_FILE, SandboxStore
-from openportal.cli.facility import CHAIN, Facility
+from openportal.cli.facility import Facility
 from tests.processes.load import Load
 from tests.processes.test_kill import assert_effects_once
-from tests.processes.waiting import end_of, ended, result_of
+from tests.processes.waiting import end_of, result_of
 
 BEFORE, AFTER = 10, 50
 SLOW_SECONDS = 0.3  # of each step, so that jobs are under way when the agent is killed
@@ -39,14 +39,6 @@ def facility(tmp_path: Path) -> Iterator[Facility]:
         facility.start()
         facility.wait_ready()
         yield facility
-
-
-@pytest.fixture
-async def load(facility: Facility) -> AsyncIterator[Load]:
-    load = Load(facility.client_file)
-    result_of(await ended(load, f"{CHAIN} add_project demo.brics"))
-    yield load
-    await load.close()
 
 
 async def ledger(*words: str | Path) -> str:

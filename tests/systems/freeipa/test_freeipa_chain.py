@@ -14,7 +14,7 @@ from tests.systems.freeipa.site import IpaFacility
 
 pytestmark = pytest.mark.systems
 START_SECONDS = 120.0
-DRIVER = Path(__file__).with_name("chain_driver.py")
+DRIVER = Path(__file__).parent.with_name("client_driver.py")
 CHILD_MAX_SECONDS = 120
 ALICE = "alice.demo.brics:alice.demo:brics.demo"
 
@@ -24,7 +24,8 @@ def asked(facility: IpaFacility, *instructions: str) -> dict[str, str]:
     command = [client_python("0.94.0"), "-I", DRIVER, facility.client_file, *instructions]
     child = subprocess.run(command, capture_output=True, text=True, timeout=CHILD_MAX_SECONDS, check=False)
     assert child.returncode == 0, child.stderr
-    return dict(json.loads(child.stdout))
+    told = json.loads(child.stdout)
+    return {instruction: result if error is None else f"error: {error}" for instruction, error, result in told}
 
 
 @pytest.mark.smoke

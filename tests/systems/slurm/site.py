@@ -15,7 +15,7 @@ from openportal.cli.published import client_python
 from tests.processes.waiting import until
 from tests.systems.slurm.cluster import NAME, NODE_CPUS, NODE_GPUS, NODE_MEMORY_MB, Cluster
 
-DRIVER = Path(__file__).with_name("slurm_driver.py")
+DRIVER = Path(__file__).parent.with_name("client_driver.py")
 CLIENT = "0.94.0"
 CHILD_MAX_SECONDS = 120
 PATIENCE_SECONDS = 90.0

@@ -1,6 +1,6 @@
 """Runs inside the environment of a published client: carries out instructions one after another, prints the outcomes.
 
-slurm_driver.py <client.toml> <instruction>...    prints a JSON list of [instruction, error or null, result as text]
+client_driver.py <client.toml> <instruction>...    prints a JSON list of [instruction, error or null, result as text]
 """
 
 from __future__ import annotations
