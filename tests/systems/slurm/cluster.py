@@ -26,6 +26,7 @@ REST_PORT = 6820
 START_SECONDS = 60.0
 RUN_SECONDS = 60.0
 POLL_SECONDS = 0.05
+SETTLE_SECONDS = 2.0
 USERS = (("alice", 5001), ("bob", 5002))
 GROUP, GROUP_ID = "users", 100
 
@@ -270,6 +271,27 @@ class Cluster:
         if done.returncode:
             raise RuntimeError(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    def start_again(self, job: str | int) -> None:
+        """Let a job that was requeued begin its next attempt now rather than in two minutes.
+
+        For a second a node takes the new attempt for the one that was killed, and Slurm then ends the job as failed
+        ("Job credential revoked"). A requeue may also put off what was set before it was through, so it is set until it
+        holds.
+        """
+
+        def is_waiting() -> bool:
+            return "JobState=PENDING" in self.shell(f"scontrol show job {job}")
+
+        def has_begun() -> bool:
+            self.ok(f"scontrol update jobid={job} StartTime=now")
+            return not is_waiting()
+
+        self._wait(f"the requeue of job {job}", is_waiting)
+        time.sleep(SETTLE_SECONDS)
+        self._wait(f"the next attempt of job {job}", has_begun)
 
     # --- daemons -----------------------------------------------------------------------------------------------------
 

@@ -97,18 +97,9 @@ class Recording:
             self._numbers[kind] = int(self._cluster.shell(words, user))
 
     def _again(self, kind: str) -> None:
-        """Let the next attempt of a job begin now rather than in two minutes, and end."""
-        number = self._numbers[kind]
-        self._wait(lambda: self._cluster.shell(f"squeue -h -j {number} -o %T").strip() == "PENDING")
-        self._wait(lambda: self._begins_again(kind))
+        """Let the next attempt of a job begin, and end."""
+        self._cluster.start_again(self._numbers[kind])
         self._wait(lambda: not {"PENDING", "RUNNING"} & {*self._states(kind)})
-
-    def _begins_again(self, kind: str) -> bool:
-        """Whether it did; said more than once, as a requeue may put it off afterwards."""
-        has_begun = len(self._states(kind)) == 2
-        if not has_begun:
-            self._cluster.ok(f"scontrol update jobid={self._numbers[kind]} StartTime=now")
-        return has_begun
 
     def _until(self, kind: str, state: str) -> None:
         self._wait(lambda: state in self._states(kind))

@@ -19,7 +19,6 @@ from tests.agents.runs import Killed, MemoryRun, answer, effects_of
 from tests.processes.waiting import until
 from tests.systems.slurm.cluster import Cluster
 from tests.systems.slurm.site import (
-    PATIENCE_SECONDS,
     accounted,
     associations,
     node_seconds,
@@ -253,8 +252,7 @@ async def test_what_the_site_bears_is_added_to_the_limit_also_in_another_life(cl
     job = submit(cluster, "alice", "-A", "brics.borne", "-n", "64", "-t", "5", "--requeue", command=once)
     wait_for(cluster, job, "RUNNING")
     cluster.shell(f"sleep 2; scontrol requeue {job}")
-    wait_for(cluster, job, "PENDING")
-    until(lambda: is_started_again(cluster, job), f"job {job} starts again", PATIENCE_SECONDS)
+    cluster.start_again(job)
     wait_for(cluster, job, "COMPLETED")
     [lost, _] = until(lambda: two_attempts(cluster, "brics.borne"), "both attempts are accounted for")
     borne = node_seconds(lost)
@@ -265,12 +263,6 @@ async def test_what_the_site_bears_is_added_to_the_limit_also_in_another_life(cl
     allowed = cluster.shell("sacctmgr -nP show assoc where account=brics.borne user='' format=GrpTRESMins")
     assert f"cpu={(36_000 + borne) * 64 // 60}" in allowed
     assert await effects_of(leaf_of(cluster, {mapping: 36_000}, **policy), f"get_local_limit {mapping}") == []
-
-
-def is_started_again(cluster: Cluster, job: str) -> bool:
-    """A requeued job waits two minutes, unless it is told otherwise once its first attempt is cleaned up."""
-    cluster.shell(f"scontrol update jobid={job} StartTime=now || true")
-    return state_of(cluster, job) != "PENDING"
 
 
 def two_attempts(cluster: Cluster, account: str) -> list[dict[str, str]]:

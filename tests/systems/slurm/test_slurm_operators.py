@@ -51,8 +51,7 @@ def facility(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         until(lambda: state_of(cluster, again) == "RUNNING", "the job runs", SCHEDULED_SECONDS)
         time.sleep(RUN_SECONDS)
         cluster.shell(f"scontrol requeue {again}")
-        until(lambda: state_of(cluster, again) == "PENDING", "the job waits again", SCHEDULED_SECONDS)
-        until(lambda: runs_now(cluster, again), "the job runs again", SCHEDULED_SECONDS)
+        cluster.start_again(again)
         time.sleep(RUN_SECONDS)
         cluster.shell(f"scancel {again}")
         until(lambda: state_of(cluster, reserved) == "COMPLETED", "the other job ends", SCHEDULED_SECONDS)
@@ -63,14 +62,6 @@ def facility(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         )
         yield facility
         cluster.shell(f"scontrol delete reservation={RESERVATION}")
-
-
-def runs_now(cluster: Cluster, job: str) -> bool:
-    """Whether a job runs that was put off by its requeue; said more than once, as Slurm may put it off afterwards."""
-    is_running = state_of(cluster, job) == "RUNNING"
-    if not is_running:
-        cluster.ok(f"scontrol update jobid={job} StartTime=now")
-    return is_running
 
 
 def ended(cluster: Cluster, job: str) -> list[str]:
