@@ -20,17 +20,20 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
+from openportal.client import BridgeError, Client
 from openportal.errors import ConfigError
 from openportal.paddington.files import write_private
 from openportal.paddington.peer import LEAF_TYPES
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.02
 HOST = "127.0.0.1"
 PORTS = range(10_000, 32_768)  # below those that the kernel gives to sockets that dial
@@ -213,16 +216,16 @@ class Facility:
                 raise ConfigError(f"{name} ended with code {process.returncode}:\n{tail}")
 
     def wait_ready(self, seconds: float = START_SECONDS) -> float:
-        """Wait until every bridge's HTTP port answers; returns how long it took."""
+        """Wait until every bridge takes jobs, its portal being linked; returns how long it took in seconds."""
         begin = time.monotonic()
-        silent = dict(self.http_ports)
+        waiting = set(self.http_ports)
         while time.monotonic() < begin + seconds:
             self.check()
-            silent = {name: port for name, port in silent.items() if not answers(port)}
-            if not silent:
+            waiting = {name for name in waiting if not takes_jobs(self.client_file_of(name))}
+            if not waiting:
                 return time.monotonic() - begin
             time.sleep(POLL_SECONDS)
-        raise ConfigError(f"the bridge did not listen within {seconds:.0f} s: {silent}")
+        raise ConfigError(f"no job could be handed to {', '.join(sorted(waiting))} within {seconds:.0f} s")
 
     def __enter__(self) -> Facility:
         return self
@@ -251,9 +254,13 @@ def is_free(port: int) -> bool:
         return True
 
 
-def answers(port: int) -> bool:
+def takes_jobs(client_file: Path) -> bool:
+    """Whether a bridge answers, and not that it has no portal now. A bridge that refuses the caller does answer."""
     try:
-        socket.create_connection((HOST, port), 0.5).close()
+        with Client(client_file, ANSWER_SECONDS) as bridge:
+            bridge.get_portal()
+    except BridgeError as error:
+        return error.status is not None and error.status != HTTPStatus.SERVICE_UNAVAILABLE
     except OSError:
         return False
     return True

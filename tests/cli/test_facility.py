@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from openportal.cli.facility import Facility
+from openportal.client import Client
 from openportal.errors import ConfigError
 
 
@@ -34,3 +36,25 @@ def test_who_ended_otherwise_is_told_of_with_its_log(tmp_path: Path) -> None:
     facility.processes["shared"] = ended(1)
     with pytest.raises(ConfigError, match=r"shared ended with code 1:\nit broke"):
         facility.check()
+
+
+def test_it_is_ready_when_its_bridge_has_a_portal(tmp_path: Path) -> None:
+    with Facility(tmp_path) as facility:
+        facility.lay_out()
+        facility.start(["bridge"])
+        with pytest.raises(ConfigError, match="no job could be handed to bridge within 3 s"):
+            facility.wait_ready(3)
+        facility.start(["brics"])
+        facility.wait_ready()
+        with Client(facility.client_file) as client:
+            assert str(client.get_portal()) == "brics"
+
+
+def test_a_bridge_that_refuses_the_caller_answers(tmp_path: Path) -> None:
+    with Facility(tmp_path) as facility:
+        facility.lay_out()
+        facility.start(["bridge"])
+        text = facility.client_file.read_text()
+        (key,) = re.findall(r'data = "(\w+)"', text)
+        facility.client_file.write_text(text.replace(key, "0" * 64))
+        facility.wait_ready()

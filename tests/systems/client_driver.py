@@ -7,30 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
 import openportal as op  # the published one
 
 CHAIN = "brics.aip1.clusters.shared"
 WAIT_MS = 60_000
-LINK_SECONDS = 60.0
-PAUSE_SECONDS = 0.2
-
-
-def taken(command: str) -> op.Job:
-    """A job that the bridge took: one that has just started may still wait for its portal, and says so with a 503."""
-    deadline = time.monotonic() + LINK_SECONDS
-    while True:
-        try:
-            return op.run(command, WAIT_MS)
-        except OSError as error:
-            if "503" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(PAUSE_SECONDS)
 
 
 def outcome(instruction: str) -> list[str | None]:
-    job = taken(f"{CHAIN} {instruction}")
+    job = op.run(f"{CHAIN} {instruction}", WAIT_MS)
     if not job.is_finished:
         job.wait(WAIT_MS)
     if job.is_error:
