@@ -1,4 +1,4 @@
-"""The portal's software at work, with the published client: it asks for users, one after the other, until told to end.
+"""The portal's software at work, with the published client: it asks for users, one by one, once more when told to end.
 
     python -I load_driver.py CLIENT-FILE DESTINATION STOP-FILE
 
@@ -31,8 +31,7 @@ def main() -> None:
     file, destination, stop = sys.argv[1:]
     published.load_config(file)  # type: ignore[attr-defined]
     for number in count():
-        if Path(stop).exists():
-            return
+        is_last = Path(stop).exists()  # so that one job is asked for after whatever was done meanwhile
         instruction = f"add_user u{number}.load.brics"
         command = f"{destination} {instruction}"
         job = patiently(lambda command=command: published.run(command, 0))  # type: ignore[attr-defined,misc]
@@ -42,6 +41,8 @@ def main() -> None:
             patiently(job.update)
         result = str(job.error_message if job.is_error else job.result)
         print(json.dumps({"instruction": instruction, "state": str(job.state), "result": result}), flush=True)
+        if is_last:
+            return
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Site:
 
     @contextmanager
     def under_load(self) -> Iterator[list[dict[str, Any]]]:
-        """The jobs that were accepted meanwhile; complete when the block has ended."""
+        """The jobs that were accepted meanwhile, the last of them after the block; complete when it has ended."""
         self.bed.ssh("portal", "rm -f /root/stop")
         words = f"/opt/client/bin/python -I /root/load.py {CLIENT_FILE} {CHAIN} /root/stop"
         ssh = [*self.bed.enter, "ssh", *self.bed.ssh_options, f"root@{self.bed.addresses['portal']}", words]
@@ -160,12 +160,10 @@ def test_another_release_and_back_without_losing_a_job(site: Site) -> None:
     for version, other in ((NEW, OLD), (OLD, NEW)):
         with site.under_load() as jobs:
             site.of(version).play("ansible/upgrade.yml")
-            site.of(version).play("ansible/check.yml")
         assert_nothing_lost(site, jobs)
         assert [site.releases(host) for host in HOSTS] == [{version}] * len(HOSTS)
         kept = {path.name for path in (site.bed.disk("node") / "opt/openportal/releases").iterdir()}
         assert kept == {version, other}
-    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
 
 
 @pytest.mark.usefixtures("releases")
@@ -176,14 +174,12 @@ def test_a_bad_release_is_taken_back_where_it_fails_first(site: Site) -> None:
     assert f"did not become ready with {BAD} and run {OLD} again" in " ".join(run.output.split())
     assert_nothing_lost(site, jobs)
     assert [site.releases(host) for host in HOSTS] == [{OLD}] * len(HOSTS)
-    site.of(OLD).play("ansible/check.yml")
 
 
 def test_new_keys_for_everybody_without_losing_a_job(site: Site) -> None:
     before = site.keys()
     with site.under_load() as jobs, ProcessList() as processes:
         rotated = site.of(OLD).play("ansible/rotate.yml", "--diff", "-vvv")
-        site.of(OLD).play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
     after = site.keys()
     assert_nobody_saw(site, before | after, [rotated.output.encode(), *processes.seen])
@@ -195,7 +191,6 @@ def test_new_keys_for_everybody_without_losing_a_job(site: Site) -> None:
 def test_all_hosts_reboot_at_once(site: Site) -> None:
     with site.under_load() as jobs:
         site.bed.reboot(["site", "node"])  # the load runs on the third
-        site.of(OLD).play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
     site.bed.reboot(HOSTS)
     site.of(OLD).play("ansible/check.yml")
@@ -208,7 +203,6 @@ def test_a_rollout_of_some_steps_on_some_hosts_does_only_these(site: Site) -> No
         limited = site.of(OLD).play("ansible/site.yml", "--tags", tag, "--limit", f"{host},localhost")
         assert limited.changed == {host: changed}, tag
     assert site.of(OLD).play("ansible/site.yml", "--limit", "site,localhost").changed == {"site": 0}
-    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
 
 
 def test_a_rollout_leaves_keys_that_two_agents_agreed_on(site: Site) -> None:
@@ -233,7 +227,6 @@ def test_a_lost_host_comes_back_bare_and_is_introduced_again(site: Site) -> None
     run = site.of(OLD).play("ansible/site.yml")
     assert run.changed["site"] > 0
     site.of(OLD).play("ansible/check.yml")
-    assert site.of(OLD).play("ansible/site.yml").changed == UNCHANGED
 
 
 def test_an_agent_moves_to_another_host_and_back_with_its_ledger(site: Site, tmp_path: Path) -> None:
@@ -244,7 +237,6 @@ def test_an_agent_moves_to_another_host_and_back_with_its_ledger(site: Site, tmp
     for old, new in (("site", "node"), ("node", "site")):
         with site.under_load() as jobs:
             at(new).play("ansible/site.yml")
-            at(new).play("ansible/check.yml")
         assert_nothing_lost(site, jobs)
         assert "op-cluster " in site.bed.ssh(new, "ps -eo args")
         assert "op-cluster " not in site.bed.ssh(old, "ps -eo args")
@@ -269,14 +261,12 @@ def test_an_agent_is_added_and_removed(site: Site, tmp_path: Path) -> None:
     more = site.declared(tmp_path / "more.yml", lambda agents: agents.update(other=instance, people=second), [SPARE])
     with site.under_load() as jobs:
         run = more.play("ansible/site.yml")
-        more.play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
     assert run.changed["node"] == 0  # nobody there has a new peer
     assert more.play("ansible/site.yml").changed == {**UNCHANGED, SPARE: 0}
     with site.under_load() as jobs:
         more.play("ansible/remove.yml", "--limit", SPARE)
         site.of(OLD).play("ansible/site.yml")
-        site.of(OLD).play("ansible/check.yml")
     assert_nothing_lost(site, jobs)
     assert "/op-" not in site.bed.ssh(SPARE, "ps -eo args")
     assert "other" not in (site.bed.disk("site") / "etc/openportal/clusters.toml").read_text()
