@@ -237,6 +237,25 @@ async def test_a_session_that_is_not_accepted_is_opened_again(session: Session) 
     assert session.requests - before == 3  # refused, logged in, answered
 
 
+async def test_a_session_of_which_the_server_knows_nothing_any_more_is_opened_again(bed: Bed, session: Session) -> None:
+    await session.call(Call("ping", ""))
+    find = "grep -rhoP 'GssapiSessionKey file:\\K\\S+' /etc/apache2 | head -n 1"
+    with stopped(bed, HTTPD):
+        bed.hosts["srv"].run("sh", "-c", f"rm $({find})")
+    before = session.requests
+    assert await session.call(Call("user_show", "admin"))
+    assert session.requests - before == 3  # refused, logged in, answered
+
+
+async def test_who_closes_a_session_is_logged_out(open_session: Sessions) -> None:
+    first, second = open_session(), open_session()
+    await first.call(Call("user_show", "admin"))
+    second._cookie = first._cookie
+    await first.close()
+    assert await second.call(Call("user_show", "admin"))
+    assert second.requests == 3  # refused, logged in, answered
+
+
 async def test_a_cookie_that_crashes_the_server_s_child(session: Session) -> None:
     """A token that is no token: the connection ends without an answer, which is no answer and not a refusal."""
     session._cookie = "ipa_session=MagBearerToken=garbage"

@@ -20,6 +20,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ CALL_SECONDS = 20.0
 FURTHER_CALL_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 LOGIN_BACKOFF_SECONDS = 20.0
+LOGOUT_SECONDS = 2.0
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 REASON_HEADER = "X-IPA-Rejection-Reason"
 REVOKED = "revoked"
@@ -114,6 +116,11 @@ class Session:
         return answers_of(calls, await self._ask(envelope(calls), CALL_SECONDS + further * FURTHER_CALL_SECONDS))
 
     async def close(self) -> None:
+        """Log out, as far as the server is there to hear it, and close the connections."""
+        if self._cookie is not None:
+            with suppress(JobError):
+                await self._post("json", self._cookie, LOGOUT_SECONDS, json=envelope([Call("session_logout", "")]))
+            self._cookie = None
         await self._http.aclose()
 
     # --- the door ----------------------------------------------------------------------------------------------------
