@@ -2,6 +2,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# Real systems mostly wait for something; what shares one stays together (tests/conftest.py).
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
 
 .PHONY: demo test test-systems test-facility test-long bundle lint clean
 .DELETE_ON_ERROR:
@@ -29,11 +31,11 @@ test: $(STAMP)
 
 # Whole facilities on systemd hosts in network namespaces, as root: rolled out, upgraded, rotated, broken and mended.
 test-facility: $(STAMP)
-	@.ci/timed 'make test-facility' 30 $(VENV)/bin/pytest -q -m "facility or smoke" tests/facility
+	@.ci/timed 'make test-facility' 30 $(VENV)/bin/pytest -q $(SIDE_BY_SIDE) -m "facility or smoke" tests/facility
 
 # Everything that needs a real system; those that are not at hand are built first (minutes).
 test-systems: $(STAMP)
-	@.ci/timed 'make test-systems' 30 $(VENV)/bin/pytest -q -m "systems and not long and not facility" --ignore tests/facility
+	@.ci/timed 'make test-systems' 30 $(VENV)/bin/pytest -q $(SIDE_BY_SIDE) -m "systems and not long and not facility" --ignore tests/facility
 
 # Hours of the same: more worlds, more kills.
 test-long: $(STAMP)

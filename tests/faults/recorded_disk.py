@@ -6,7 +6,8 @@ serves a FUSE file system at MOUNTPOINT until it is unmounted. It holds `disk.im
 loop device, and `mark`: a line written there is noted among the writes, and says what somebody was promised by then.
 
 A crash image is what a disk with a volatile cache may hold when the power goes: every write before the last flush, and
-of those after it some. Which ones, a random number generator decides, sector by sector.
+of those after it some. Which ones, a random number generator decides, sector by sector; but what goes to the first
+4096 bytes is written as a whole or not at all, as ext4 takes for granted of its superblock: a torn one is not mounted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import BinaryIO, NamedTuple
 HEADER = struct.Struct("<cQI")
 WRITE, FLUSH, MARK = b"W", b"F", b"M"
 SECTOR_BYTES = 512
+SUPERBLOCK_BYTES = 4096
 
 
 class Step(NamedTuple):
@@ -62,10 +64,11 @@ def crash_at(base: bytes, steps: Sequence[Step], moment: int, rng: random.Random
         if step.kind == MARK:
             marks += step.data
         elif step.kind == WRITE:
-            for start in range(0, len(step.data), SECTOR_BYTES):
+            size = SUPERBLOCK_BYTES if step.offset < SUPERBLOCK_BYTES else SECTOR_BYTES
+            for start in range(0, len(step.data), size):
                 if index < flushed or rng.random() < 0.5:
                     at = step.offset + start
-                    piece = step.data[start : start + SECTOR_BYTES]
+                    piece = step.data[start : start + size]
                     image[at : at + len(piece)] = piece
     promised = marks.decode().splitlines(keepends=True)  # the last line may have been written in two parts
     return Crash(bytes(image), [line.rstrip() for line in promised if line.endswith("\n")])

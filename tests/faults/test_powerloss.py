@@ -76,3 +76,14 @@ def test_a_crash_keeps_what_was_flushed() -> None:
     crashes = [crash_at(base, steps, 4, random.Random(seed)) for seed in range(20)]
     assert all(crash.image.startswith(one) and crash.promised == ["one"] for crash in crashes)
     assert {crash.image[recorded_disk.SECTOR_BYTES :].startswith(two) for crash in crashes} == {True, False}
+
+
+def test_a_write_is_torn_unless_it_is_the_superblock_s() -> None:
+    base, data = bytes(4 * recorded_disk.SUPERBLOCK_BYTES), b"1" * 2 * recorded_disk.SECTOR_BYTES
+
+    def found(offset: int) -> set[int]:
+        steps = [recorded_disk.Step(recorded_disk.WRITE, offset, data)]
+        return {crash_at(base, steps, 1, random.Random(seed)).image.count(b"1") for seed in range(20)}
+
+    assert found(1024) == {0, len(data)}
+    assert found(2 * recorded_disk.SUPERBLOCK_BYTES) == {0, recorded_disk.SECTOR_BYTES, len(data)}
