@@ -37,9 +37,9 @@ test-facility: $(STAMP)
 test-systems: $(STAMP)
 	@.ci/timed 'make test-systems' 30 $(VENV)/bin/pytest -q $(SIDE_BY_SIDE) -m "systems and not long and not facility" --ignore tests/facility
 
-# Hours of the same: more worlds, more kills.
+# More of the same: more worlds, more kills, more moments at which the power goes.
 test-long: $(STAMP)
-	@.ci/timed 'make test-long' 60 $(VENV)/bin/pytest -q -m long
+	@.ci/timed 'make test-long' 60 $(VENV)/bin/pytest -q $(SIDE_BY_SIDE) -m long
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
