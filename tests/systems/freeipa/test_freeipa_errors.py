@@ -247,15 +247,6 @@ async def test_a_session_of_which_the_server_knows_nothing_any_more_is_opened_ag
     assert session.requests - before == 3  # refused, logged in, answered
 
 
-async def test_who_closes_a_session_is_logged_out(open_session: Sessions) -> None:
-    first, second = open_session(), open_session()
-    await first.call(Call("user_show", "admin"))
-    second._cookie = first._cookie
-    await first.close()
-    assert await second.call(Call("user_show", "admin"))
-    assert second.requests == 3  # refused, logged in, answered
-
-
 async def test_a_cookie_that_crashes_the_server_s_child(session: Session) -> None:
     """A token that is no token: the connection ends without an answer, which is no answer and not a refusal."""
     session._cookie = "ipa_session=MagBearerToken=garbage"

@@ -181,7 +181,9 @@ async def test_a_server_that_stays_away_is_told_to_the_portal(bed: Bed, running:
 
 async def test_a_password_that_expired(bed: Bed, running: IpaFacility) -> None:
     load = Load(running.client_file)
+    running.stop(["acct"])  # a session that it has is good for a while
     bed.ipa("user-mod", AGENT, "--password-expiration", "20200101000000Z")
+    running.start(["acct"])
     try:
         job = await ended(load, f"{CHAIN} add_project late.brics", JOB_SECONDS)
     finally:

@@ -10,6 +10,7 @@ import pytest
 
 from openportal.agents.account.freeipa import directory, rpc
 from openportal.agents.account.freeipa.calls import IpaBusy
+from openportal.agents.account.freeipa.entries import UNFINISHED
 from tests.agents.runs import answer
 from tests.processes.waiting import until_async
 from tests.systems.freeipa.bed import Bed
@@ -84,6 +85,8 @@ async def test_a_user_that_only_the_other_master_has_is_not_absent(
     finally:
         bed.network.unite("srv", "srv2")
     await until_there(bed, "pia.apart", "srv")
+    look = partial(bed.hosts["srv"].run, "ipa", "-n", "user-show", "pia.apart", "--all")
+    await until_async(lambda: UNFINISHED not in look().stdout, "the last change there too", REPLICATED_SECONDS)
     assert await answer(accounts, "is_existing_user pia.apart.brics") is True
 
 

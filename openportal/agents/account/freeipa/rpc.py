@@ -5,7 +5,8 @@
 
 Every request has the server's own address as Referer, or it is refused. The cookie goes back as it came: its value
 holds %-escapes that are part of it. A session that ended is opened again once and the call repeated: it did not get
-past the door. An expired password is reported and not changed; a refused login is not tried again for a while, as a
+past the door. There is no logging out: `session_logout` asks a browser to forget its cookie, and the server takes it
+until it expires. An expired password is reported and not changed; a refused login is not tried again for a while, as a
 few wrong passwords lock the account. A call may take 20 s, a batch a second more for each further call.
 
 `python-freeipa` and `ipalib` speak this protocol too, but with blocking sockets; the first has no `batch` and raises
@@ -20,7 +21,6 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,6 @@ CALL_SECONDS = 20.0
 FURTHER_CALL_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 LOGIN_BACKOFF_SECONDS = 20.0
-LOGOUT_SECONDS = 2.0
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 REASON_HEADER = "X-IPA-Rejection-Reason"
 REVOKED = "revoked"
@@ -116,11 +115,6 @@ class Session:
         return answers_of(calls, await self._ask(envelope(calls), CALL_SECONDS + further * FURTHER_CALL_SECONDS))
 
     async def close(self) -> None:
-        """Log out, as far as the server is there to hear it, and close the connections."""
-        if self._cookie is not None:
-            with suppress(JobError):
-                await self._post("json", self._cookie, LOGOUT_SECONDS, json=envelope([Call("session_logout", "")]))
-            self._cookie = None
         await self._http.aclose()
 
     # --- the door ----------------------------------------------------------------------------------------------------

@@ -95,26 +95,6 @@ async def test_a_session_that_is_never_accepted(session: Session, web: Web) -> N
         await session.call(PING)
 
 
-async def test_closing_logs_out_if_somebody_logged_in(session: Session, web: Web) -> None:
-    await session.call(PING)
-    await session.close()
-    assert json.loads(web.seen[-1].content)["method"] == "session_logout"
-    assert web.seen[-1].headers["Cookie"] == f"{COOKIE}1"
-    assert session._http.is_closed
-
-
-async def test_closing_needs_no_server(session: Session, web: Web) -> None:
-    await session.call(PING)
-    web.next = [httpx.ConnectError("refused")]
-    await session.close()
-    assert session._http.is_closed
-
-
-async def test_who_never_logged_in_does_not_log_out(session: Session, web: Web) -> None:
-    await session.close()
-    assert web.seen == []
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
