@@ -66,6 +66,8 @@ def jobs(draw: st.DrawFn, job_id: int, now: int) -> list[JobRecord]:
         submitted = moment
         eligible = draw(st.sampled_from([submitted, submitted + draw(st.integers(0, 20)), NEVER]))
         started = max(submitted, eligible) + draw(st.integers(0, 40))
+        if draw(st.integers(0, 9)) == 0:
+            eligible = started + draw(st.integers(0, 200))  # it was put off, and then started all the same
         ended = started + draw(st.integers(0, 90))
         if ended > now:
             break

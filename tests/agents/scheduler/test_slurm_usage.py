@@ -206,6 +206,12 @@ def requeued(ending: tuple[str, ...], **last: Any) -> list[JobRecord]:
     return [first, record(**given)]
 
 
+def test_an_attempt_that_was_put_off_and_started_all_the_same_takes_the_place_of_the_one_before() -> None:
+    made = day(*requeued(("NODE_FAIL",), eligible=9100), window=Window(0, 86_400), now=9000)
+    assert made.requeue_reports == {"alice": 3600}
+    assert made.reports == {"alice": 60}
+
+
 def test_a_requeue_that_the_user_asked_for_is_charged() -> None:
     made = day(*requeued(("REQUEUED",)), window=Window(0, 9000))
     assert made.reports == {"alice": 3660}

@@ -22,8 +22,10 @@ def holds(record: JobRecord, second: int, now: int) -> bool:
 
 
 def told(record: JobRecord, window: Window, now: int) -> bool:
-    """Whether Slurm tells of it when asked for this window: a second of it is not before it nor after its end."""
+    """Whether it was queued or ran in this window: a second of it is not before it nor after its end."""
     since = record.eligible if record.eligible else record.submitted
+    if record.started and record.started < since:
+        since = record.started
     until = record.ended if record.ended else window.end + 1
     return any(since <= second <= until for second in range(window.start, min(window.end, now)))
 

@@ -16,8 +16,8 @@ from openportal.agents.scheduler.slurm.zones import site_zone
 from openportal.errors import InvalidJob, RunError, Unavailable
 from openportal.grammar.identifiers import ProjectMapping
 from tests.agents.runs import Killed, MemoryRun, answer, effects_of
-from tests.processes.waiting import until
-from tests.systems.slurm.cluster import Cluster
+from tests.processes.waiting import until, until_async
+from tests.systems.slurm.cluster import NAME, Cluster
 from tests.systems.slurm.site import (
     accounted,
     associations,
@@ -322,6 +322,19 @@ async def test_without_slurmdbd_everything_is_unavailable_and_nothing_changes(cl
 async def test_without_its_database_slurmdbd_is_unavailable(cluster: Cluster) -> None:
     with cluster.without("mariadbd", cluster.dbd_answers):
         await fails(leaf_of(cluster), CALLS[0], Unavailable, "Unable to connect to database")
+
+
+async def test_a_database_that_dies_in_the_middle_of_a_question_is_unavailable(cluster: Cluster) -> None:
+    """The question waits for a lock then; of what becomes of it, the tools speak in words about priorities."""
+    mariadb = "mariadb -S /run/mysqld/mysqld.sock slurm_acct_db"
+    locks = f"LOCK TABLES {NAME}_assoc_table WRITE, acct_table WRITE, user_table WRITE;"
+    cluster.shell(f'((echo "{locks}"; sleep 600) | {mariadb}) </dev/null >/dev/null 2>&1 &')
+    until(lambda: cluster.shell(f'{mariadb} -Ne "SHOW OPEN TABLES WHERE In_use > 0"'), "the tables are locked")
+    asked = asyncio.ensure_future(fails(leaf_of(cluster), CALLS[3], Unavailable, "does not reach Slurm"))
+    waiting = f"{mariadb} -Ne 'SHOW PROCESSLIST' | grep 'Waiting for table' || true"
+    await until_async(lambda: cluster.shell(waiting), "the question waits for them")
+    with cluster.without("mariadbd", cluster.dbd_answers):
+        await asked
 
 
 async def test_without_slurmctld_accounts_are_made_and_queues_are_not_known(cluster: Cluster) -> None:

@@ -299,16 +299,16 @@ async def test_an_old_slurmrestd_has_the_commands_for_changes(
     """Whatever makes changes: here, another cluster's slurmrestd shows that it was asked."""
     newer = connect(slurm_24)
     rest = connect(slurm_22, commands=newer)
-    await rest.add_account(NAME, Account("elsewhere", "d", "openportal"), "root")
-    await rest.add_user(NAME, "elsewhere", "alice")
-    await rest.set_minutes(NAME, "elsewhere", {"cpu": 5})
-    await rest.move_account(NAME, "elsewhere", "root")
-    await rest.set_default_account(NAME, "alice", "elsewhere")
-    assert (await rest.account("elsewhere"), await newer.account("elsewhere")) == (
+    await rest.add_account(NAME, Account("routed", "d", "openportal"), "root")
+    await rest.add_user(NAME, "routed", "alice")
+    await rest.set_minutes(NAME, "routed", {"cpu": 5})
+    await rest.move_account(NAME, "routed", "root")
+    await rest.set_default_account(NAME, "alice", "routed")
+    assert (await rest.account("routed"), await newer.account("routed")) == (
         None,
-        Account("elsewhere", "d", "openportal"),
+        Account("routed", "d", "openportal"),
     )
-    its = {one.user: one for one in await newer.associations(NAME, "elsewhere")}
+    its = {one.user: one for one in await newer.associations(NAME, "routed")}
     assert (its[""].minutes, its["alice"].is_default) == ({"cpu": 5}, True)
 
 

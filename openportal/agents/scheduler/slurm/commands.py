@@ -48,9 +48,12 @@ OUR_PREFIX: Final = "OPENPORTAL_"
 UNREACHABLE: Final = (
     "connection refused", "unable to contact", "unable to connect", "problem talking to the database", "timed out",
     "zero bytes were transmitted", "connection reset", "no route to host", "network is unreachable", "munge",
-    "persistent connection", "temporarily unavailable",
+    "persistent connection", "temporarily unavailable", "immediate execution impossible",
 )  # fmt: skip
-"""What the tools say when a daemon of Slurm, its database or munge does not answer."""
+"""What the tools say when a daemon of Slurm, its database or munge does not answer.
+
+The last is what -1 is called among Slurm's errors: slurmdbd gives it for a query that its database did not finish.
+"""
 UNITS: Final = {"": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
 
 

@@ -64,9 +64,14 @@ def node_seconds(record: JobRecord, seconds: int, node: Node) -> int:
 
 
 def belonging(records: Iterable[JobRecord], window: Window) -> Iterator[JobRecord]:
-    """The records that Slurm tells of when asked for a window: what was queued or ran in it."""
+    """The records of what was queued or ran in a window.
+
+    A job that waits after a requeue and is told to start at once may be recorded as eligible after it started.
+    """
     for record in records:
         since = record.eligible or record.submitted
+        if record.started:
+            since = min(since, record.started)
         if since < window.end and (not record.ended or record.ended >= window.start):
             yield record
 
