@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # Real systems mostly wait for something; what shares one stays together (tests/conftest.py).
-SIDE_BY_SIDE := -n 2 --dist loadgroup --durations 15
+SIDE_BY_SIDE := -n 2 --dist loadscope --durations 15
 
 .PHONY: demo test test-systems test-facility test-long bundle lint clean
 .DELETE_ON_ERROR:

@@ -1,22 +1,27 @@
-"""Tests that share something started run in one process, where several processes share the tests (`pytest -n`)."""
+"""Which tests go to one process, where several processes share them (`pytest -n`)."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
-SHARED = ("systems/freeipa", "systems/slurm", "facility/kept")
+SHARED = ("tests/systems/freeipa/", "tests/systems/slurm/", "tests/facility/kept/")
 """Folders of tests whose files share real systems; all others share what they start with their own file at most."""
 
 
-def group_of(path: Path) -> str:
-    """The name of the tests that belong together with those of a file."""
-    name = path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
-    return next((folder for folder in SHARED if name.startswith(f"{folder}/")), name)
+def group_of(nodeid: str) -> str:
+    """What a test shares something with: a folder or a file."""
+    return next((folder for folder in SHARED if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+class Grouped(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out whole groups, those with the most tests first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
+    return Grouped(config, log)
