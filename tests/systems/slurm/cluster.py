@@ -27,6 +27,7 @@ START_SECONDS = 60.0
 RUN_SECONDS = 60.0
 POLL_SECONDS = 0.05
 SETTLE_SECONDS = 2.0
+AGAIN_SECONDS = 300.0  # slurmctld takes its time with a job that was put back
 USERS = (("alice", 5001), ("bob", 5002))
 GROUP, GROUP_ID = "users", 100
 
@@ -291,7 +292,7 @@ class Cluster:
 
         self._wait(f"the requeue of job {job}", is_waiting)
         time.sleep(SETTLE_SECONDS)
-        self._wait(f"the next attempt of job {job}", has_begun)
+        self._wait(f"the next attempt of job {job}", has_begun, AGAIN_SECONDS)
 
     # --- daemons -----------------------------------------------------------------------------------------------------
 
@@ -341,10 +342,10 @@ class Cluster:
         """The end of a daemon's logs."""
         return self.shell(f"tail -n 40 /var/log/slurm/{name}*").strip()
 
-    def _wait(self, what: str, done: Callable[[], bool]) -> None:
-        until = time.monotonic() + START_SECONDS
+    def _wait(self, what: str, done: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+        until = time.monotonic() + seconds
         while not done():
             if time.monotonic() > until:
                 logs = self.ok("true") and self.shell("tail -n 30 /var/log/slurm/* 2>&1")
-                raise RuntimeError(f"{what} did not come within {START_SECONDS:.0f} s:\n{logs}")
+                raise RuntimeError(f"{what} did not come within {seconds:.0f} s:\n{logs}")
             time.sleep(POLL_SECONDS)
