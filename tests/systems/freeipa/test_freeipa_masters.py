@@ -20,7 +20,7 @@ from tests.systems.freeipa.site import Leaf, leaf
 pytestmark = pytest.mark.systems
 BOTH = f"{full_name('srv')},{full_name('srv2')}"
 WINDOW_SECONDS = "2"
-REPLICATED_SECONDS = 300.0
+REPLICATED_SECONDS = 600.0  # a master that found the other one stopped waits for up to five minutes
 
 
 Make = Callable[..., Leaf]

@@ -324,17 +324,22 @@ async def test_without_its_database_slurmdbd_is_unavailable(cluster: Cluster) ->
         await fails(leaf_of(cluster), CALLS[0], Unavailable, "Unable to connect to database")
 
 
-async def test_a_database_that_dies_in_the_middle_of_a_question_is_unavailable(cluster: Cluster) -> None:
-    """The question waits for a lock then; of what becomes of it, the tools speak in words about priorities."""
+async def test_a_question_that_the_database_does_not_finish_is_unavailable(cluster: Cluster) -> None:
+    """It waits for a lock while its connection is ended; of that, the tools speak in words about priorities."""
     mariadb = "mariadb -S /run/mysqld/mysqld.sock slurm_acct_db"
-    locks = f"LOCK TABLES {NAME}_assoc_table WRITE, acct_table WRITE, user_table WRITE;"
-    cluster.shell(f'((echo "{locks}"; sleep 600) | {mariadb}) </dev/null >/dev/null 2>&1 &')
-    until(lambda: cluster.shell(f'{mariadb} -Ne "SHOW OPEN TABLES WHERE In_use > 0"'), "the tables are locked")
+
+    def connection(state: str) -> str:
+        return cluster.shell(f"{mariadb} -Ne 'SHOW PROCESSLIST' | grep '{state}' | cut -f 1").strip()
+
+    statements = f"LOCK TABLES {NAME}_assoc_table WRITE; SELECT SLEEP(600)"
+    cluster.shell(f"{mariadb} -e '{statements}' </dev/null >/dev/null 2>&1 &")
+    lock = until(lambda: connection("User sleep"), "the table is locked")
     asked = asyncio.ensure_future(fails(leaf_of(cluster), CALLS[3], Unavailable, "does not reach Slurm"))
-    waiting = f"{mariadb} -Ne 'SHOW PROCESSLIST' | grep 'Waiting for table' || true"
-    await until_async(lambda: cluster.shell(waiting), "the question waits for them")
-    with cluster.without("mariadbd", cluster.dbd_answers):
-        await asked
+    question = await until_async(lambda: connection("Waiting for table"), "the question waits for it")
+    cluster.shell(f"{mariadb} -e 'KILL {question}'")
+    await asked
+    cluster.shell(f"{mariadb} -e 'KILL {lock}'")
+    until(cluster.dbd_answers, "the table is free again")
 
 
 async def test_without_slurmctld_accounts_are_made_and_queues_are_not_known(cluster: Cluster) -> None:
