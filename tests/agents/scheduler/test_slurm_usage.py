@@ -132,7 +132,7 @@ def test_what_does_not_belong_to_the_window_changes_nothing(
     history: tuple[list[JobRecord], int], window: Window
 ) -> None:
     records, now = history
-    belonging = list(usage.belonging(records, window.until(now)))
+    belonging = list(usage.belonging(records, window))
     assert report(belonging, window, NODE, CHARGE, now) == report(records, window, NODE, CHARGE, now)
 
 
@@ -210,6 +210,11 @@ def test_an_attempt_that_was_put_off_and_started_all_the_same_takes_the_place_of
     made = day(*requeued(("NODE_FAIL",), eligible=9100), window=Window(0, 86_400), now=9000)
     assert made.requeue_reports == {"alice": 3600}
     assert made.reports == {"alice": 60}
+
+
+def test_an_attempt_that_starts_in_the_second_of_the_question_takes_the_place_of_the_one_before() -> None:
+    made = day(*requeued(("NODE_FAIL",), eligible=9000, started=9000, ended=0), window=Window(0, 86_400), now=9000)
+    assert (made.requeue_reports, made.reports) == ({"alice": 3600}, {})
 
 
 def test_a_requeue_that_the_user_asked_for_is_charged() -> None:

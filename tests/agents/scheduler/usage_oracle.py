@@ -21,13 +21,13 @@ def holds(record: JobRecord, second: int, now: int) -> bool:
     return ran and record.started <= second < (record.ended if record.ended else now) and second < now
 
 
-def told(record: JobRecord, window: Window, now: int) -> bool:
-    """Whether it was queued or ran in this window: a second of it is not before it nor after its end."""
+def told(record: JobRecord, window: Window) -> bool:
+    """Whether it is queued or runs in this window: a second of it is not before it nor after its end."""
     since = record.eligible if record.eligible else record.submitted
     if record.started and record.started < since:
         since = record.started
     until = record.ended if record.ended else window.end + 1
-    return any(since <= second <= until for second in range(window.start, min(window.end, now)))
+    return any(since <= second <= until for second in range(window.start, window.end))
 
 
 def superseded(record: JobRecord, told_of: Sequence[JobRecord]) -> bool:
@@ -66,7 +66,7 @@ def share(record: JobRecord, node: Node) -> Fraction:
 def figures(records: Sequence[JobRecord], window: Window, node: Node, charging: bool, now: int) -> Counter[str]:
     """Every figure of the report that is not nothing, by `field/key/key`."""
     found: Counter[str] = Counter()
-    told_of = [record for record in records if told(record, window, now)]
+    told_of = [record for record in records if told(record, window)]
     for record in told_of:
         seconds = [second for second in range(window.start, window.end) if holds(record, second, now)]
         if not seconds:

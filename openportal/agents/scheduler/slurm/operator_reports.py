@@ -147,7 +147,7 @@ def _by_node(read: DayRecords, rules: UsageRules, now: int) -> dict[str, Requeue
     """Whoever's work it was: that a node failed says something of the node."""
     found: defaultdict[str, Requeued] = defaultdict(Requeued)
     past = read.window.until(now)
-    for attempt in attempts(usage.belonging(read.records.jobs, past)):
+    for attempt in attempts(usage.belonging(read.records.jobs, read.window)):
         record = attempt.record
         seconds = past.clip(record.started, record.ended or now).seconds if record.has_run else 0
         if seconds and attempt.superseded and attempt.ending == NODE_FAIL:

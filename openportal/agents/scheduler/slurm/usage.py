@@ -87,7 +87,7 @@ def report(
     past = window.until(now)
     tally = _Tally()
     settled = window.end + SETTLING_SECONDS <= now
-    for attempt in attempts(belonging(records, past)):
+    for attempt in attempts(belonging(records, window)):
         record = attempt.record
         began, ended = record.started, record.ended or now
         seconds = max(0, min(past.end, ended) - max(past.start, began)) if began else 0
